@@ -1,0 +1,335 @@
+package cachify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"sync/atomic"
+	"time"
+)
+
+// CachedOptions are the settings of a [Cached]. Nil, or a zero field, means the default.
+type CachedOptions struct {
+	// TTL is how long entries live, [NoExpiry] for ever. [SetTTL] overrides it for one run of the function.
+	// Default: Options.TTL.
+	TTL time.Duration
+
+	// Jitter shortens each entry's time to live by a random part of it, up to this fraction (0 to 1).
+	// Default: Options.Jitter.
+	Jitter float64
+
+	// Tags are templates over K, such as "user-<user_id>". Each entry carries them, and [Client.ResetTags]
+	// with one of them makes it a miss. [AddTags] adds more from inside the function.
+	// Default: none.
+	Tags []string
+
+	// Codec turns values into bytes and back. Entries of another codec are misses.
+	// Default: Options.Codec.
+	Codec Codec
+}
+
+// BatchFunc loads many values in one call. It returns one value for each of args, in their order, or an error
+// for all of them.
+type BatchFunc[K, V any] = func(ctx context.Context, args []K) ([]V, error)
+
+// A Cached remembers a function's results in the client's store, by a key that a template makes of the
+// function's arguments. It is safe for concurrent use. Make one with [NewCached].
+type Cached[K, V any] struct {
+	client       *Client
+	fn           Func[K, V]
+	batch        BatchFunc[K, V]
+	template     *template[K]
+	tagTemplates []*template[K]
+	prefix       string   // of keys: the client's, and the kind
+	tags         []string // of every entry: the prefix's stamp and the wrapper's own tag
+	codec        Codec
+	fingerprint  uint64
+	ttl          time.Duration
+	jitter       float64
+	longest      *atomic.Int64 // the longest ttl a run has asked for, in nanoseconds
+}
+
+// NewCached wraps fn so that its results are remembered. template makes the key: "read_user-<user_id>" (see docs/keys.md).
+//
+// The errors are those of a nil client or function and of what was wrong with the client's options, a
+// [*TemplateError] for a template that does not parse or does not fit K, options out of range, and a V that the codec
+// can't carry whole.
+//
+// fn runs in a goroutine of its own. Its ctx has the values of the first caller's ctx, and is cancelled when no
+// caller is waiting any more, so one caller's cancellation never fails the others. A panic in fn reaches the
+// caller that ran it.
+func NewCached[K, V any](c *Client, template string, fn Func[K, V], opts *CachedOptions) (*Cached[K, V], error) {
+	if err := c.usable(); err != nil {
+		return nil, err
+	}
+	if fn == nil {
+		return nil, fmt.Errorf("cachify: template %q: the function is nil: give NewCached the function whose results to remember", template)
+	}
+	var o CachedOptions
+	if opts != nil {
+		o = *opts
+	}
+	if err := errors.Join(checkTTL("CachedOptions.TTL", o.TTL), checkJitter("CachedOptions.Jitter", o.Jitter)); err != nil {
+		return nil, err
+	}
+	o.setDefaults(&c.opts)
+	valueType := reflect.TypeFor[V]()
+	if err := checkValueType(valueType, o.Codec); err != nil {
+		return nil, err
+	}
+	t, err := newTemplate[K](template)
+	if err != nil {
+		return nil, err
+	}
+	w := &Cached[K, V]{
+		client: c, fn: fn, template: t, codec: o.Codec, ttl: o.TTL, jitter: o.Jitter,
+		prefix:      c.opts.Prefix + "cached:",
+		tags:        []string{c.stampKey, c.wrapperTagKey(template)},
+		fingerprint: fingerprint(template, valueType, o.Codec.Name()),
+		longest:     new(atomic.Int64),
+	}
+	for _, tag := range o.Tags {
+		t, err := newTagTemplate[K](tag)
+		if err != nil {
+			return nil, err
+		}
+		w.tagTemplates = append(w.tagTemplates, t)
+	}
+	return w, nil
+}
+
+func (o *CachedOptions) setDefaults(client *Options) {
+	if o.TTL == 0 {
+		o.TTL = client.TTL
+	}
+	if o.Jitter == 0 {
+		o.Jitter = client.Jitter
+	}
+	if o.Codec == nil {
+		o.Codec = client.Codec
+	}
+}
+
+// Batch returns a copy of c whose [Cached.GetMany] gives all the misses of one call to batch in one call.
+// Entries are shared with c.
+func (c *Cached[K, V]) Batch(batch BatchFunc[K, V]) *Cached[K, V] {
+	with := *c
+	with.batch = batch
+	return &with
+}
+
+// Get returns the value for args: the stored one, or else the function's result, which is then stored. Among all
+// callers in all processes that miss at the same time, one runs the function and the others wait for it.
+//
+// Get fails open: when the store can't be used, the function is called, and its result is what the caller gets. So
+// an error is the function's own, or ctx's. The value is the caller's to change.
+func (c *Cached[K, V]) Get(ctx context.Context, args K) (V, error) {
+	a, err := c.address(args)
+	if err != nil {
+		return c.uncached(ctx, args, err)
+	}
+	if c.client.opts.Tracer == nil {
+		return c.get(ctx, &a, new(Outcome))
+	}
+	return c.traced(ctx, "Get", &a, c.get)
+}
+
+// Refresh runs the function for args and stores its result in place of what is there, and returns it. It never joins a
+// load that began earlier, and a Reset or Put during the run wins over it. Until the new value is stored,
+// Get serves the old one. Refresh fails open as Get does.
+func (c *Cached[K, V]) Refresh(ctx context.Context, args K) (V, error) {
+	a, err := c.address(args)
+	if err != nil {
+		return c.uncached(ctx, args, err)
+	}
+	return c.traced(ctx, "Refresh", &a, c.refresh)
+}
+
+// Put stores v for args, as if the function had just returned it, under CachedOptions.Tags. It wins over every load that
+// began before it.
+// If it fails, the entry that was there may be out of date, so it is reset in the background.
+func (c *Cached[K, V]) Put(ctx context.Context, args K, v V) error {
+	return c.do(ctx, "Put", args, func(ctx context.Context, a *address[K]) error { return c.put(ctx, a, v) })
+}
+
+// Peek returns the stored value for args, and whether there is one. It never runs the function. An error is
+// the store's, or that of an argument that has no key.
+func (c *Cached[K, V]) Peek(ctx context.Context, args K) (v V, ok bool, err error) {
+	err = c.do(ctx, "Peek", args, func(ctx context.Context, a *address[K]) error {
+		v, ok, err = c.peek(ctx, a)
+		return err
+	})
+	return v, ok, err
+}
+
+// Reset removes the entry for args. After it has returned, no Get that starts later, in any process, returns
+// a value that was loaded before Reset began, also if that load is still under way (docs/guarantees.md has the small
+// print). Call it after the write it follows has been committed.
+//
+// An error means that the store could not be reached. The reset is then tried again in the background until
+// it is done, or the entry has expired, or the client is closed; until then Get in this process does without
+// the entry.
+func (c *Cached[K, V]) Reset(ctx context.Context, args K) error {
+	return c.do(ctx, "Reset", args, c.reset)
+}
+
+// ResetAll makes all entries of the template a miss, in one round trip however many there are. The promise of
+// Reset holds for it as well, and so does what Reset says about errors.
+func (c *Cached[K, V]) ResetAll(ctx context.Context) error {
+	op := Operation{Name: "ResetAll", Template: c.template.text()}
+	ctx = c.client.traceStart(ctx, op)
+	err := c.client.advance(ctx, c.tags)
+	if err != nil {
+		err = fmt.Errorf("cachify: ResetAll of %q: %w", c.template.text(), err)
+	}
+	c.client.traceEnd(ctx, op, Outcome{Err: err})
+	return err
+}
+
+// Key returns the key of the entry for args, exactly as it is in Redis. An error means that args has no
+// key, such as a NaN.
+func (c *Cached[K, V]) Key(args K) (string, error) {
+	return c.template.render(c.prefix, args)
+}
+
+// wrapperTags is how many tags every entry is under without any being named: the prefix's stamp and the wrapper's own.
+const wrapperTags = 2
+
+// An address is where the entry for some arguments is, and the tags that it is under.
+type address[K any] struct {
+	args  K
+	key   string
+	names []string // of its tags, as users gave them
+	tags  []string // keys of the stamp, the wrapper's tag, and those of names
+}
+
+func (c *Cached[K, V]) address(args K) (address[K], error) {
+	key, err := c.Key(args)
+	if err != nil {
+		return address[K]{}, err
+	}
+	a := address[K]{args: args, key: key, tags: c.tags}
+	if len(c.tagTemplates) == 0 {
+		return a, nil
+	}
+	a.tags = append(make([]string, 0, len(c.tags)+len(c.tagTemplates)), c.tags...)
+	for _, t := range c.tagTemplates {
+		name, err := t.render("", args)
+		if err != nil {
+			return address[K]{}, err
+		}
+		a.names = append(a.names, name)
+		a.tags = append(a.tags, c.client.tagKey(name))
+	}
+	return a, nil
+}
+
+// uncached runs the function for arguments that have no key.
+func (c *Cached[K, V]) uncached(ctx context.Context, args K, cause error) (V, error) {
+	op := Operation{Name: "Get", Template: c.template.text()}
+	ctx = c.client.traceStart(ctx, op)
+	c.client.warnOnce(ctx, "cachify: arguments without a key; the function runs uncached", c.template.text(), cause)
+	c.client.stats.bypasses.Add(1)
+	v, err := c.fn(ctx, args)
+	c.client.traceEnd(ctx, op, Outcome{Status: "bypass", Err: err, StoreErr: cause})
+	return v, err
+}
+
+// traced is f with the tracer told.
+func (c *Cached[K, V]) traced(ctx context.Context, name string, a *address[K], f func(context.Context, *address[K], *Outcome) (V, error)) (V, error) {
+	op := Operation{Name: name, Template: c.template.text(), Key: a.key}
+	ctx = c.client.traceStart(ctx, op)
+	var out Outcome
+	v, err := f(ctx, a, &out)
+	out.Err = err
+	c.client.traceEnd(ctx, op, out)
+	return v, err
+}
+
+// do is what the methods share that return an error if the store can't be used.
+func (c *Cached[K, V]) do(ctx context.Context, name string, args K, f func(context.Context, *address[K]) error) error {
+	a, err := c.address(args)
+	if err != nil {
+		return err
+	}
+	if c.client.isClosed() {
+		return ErrClosed
+	}
+	op := Operation{Name: name, Template: c.template.text(), Key: a.key}
+	ctx = c.client.traceStart(ctx, op)
+	if err = f(ctx, &a); err != nil {
+		err = fmt.Errorf("cachify: %s %s: %w", name, a.key, err)
+	}
+	c.client.traceEnd(ctx, op, Outcome{Err: err})
+	return err
+}
+
+func (c *Cached[K, V]) put(ctx context.Context, a *address[K], v V) error {
+	stamp, err := c.stampNow(ctx)
+	if err != nil {
+		return c.putFailed(a, err)
+	}
+	e := envelope{flags: flagValue, id: newID(), created: time.Now().UnixMicro(), stamp: stamp, fingerprint: c.fingerprint, tags: a.names}
+	data, err := e.encode(c.codec, a.key, &v)
+	if err != nil {
+		return err
+	}
+	op, cancel := c.client.opContext(ctx)
+	defer cancel()
+	_, _, err = c.client.store.Set(op, nil, []string{a.key}, [][]byte{data}, []time.Duration{c.withJitter(c.ttl)}, a.tags)
+	if c.client.report(ctx, err) != nil {
+		return c.putFailed(a, err)
+	}
+	c.client.flights.forgetBypasses(a.key)
+	return nil
+}
+
+func (c *Cached[K, V]) putFailed(a *address[K], err error) error {
+	c.client.retries.addKey(c.client, a.key, c.expiredBy(), c.tags[1])
+	return err
+}
+
+// stampNow returns the reset stamp for a value that is of now.
+func (c *Cached[K, V]) stampNow(ctx context.Context) (int64, error) {
+	op, cancel := c.client.opContext(ctx)
+	defer cancel()
+	_, stamps, err := c.client.store.Get(op, nil, c.tags[:1])
+	if c.client.report(ctx, err) != nil {
+		return 0, err
+	}
+	return c.client.noteStamp(ctx, stamps)
+}
+
+func (c *Cached[K, V]) peek(ctx context.Context, a *address[K]) (v V, ok bool, err error) {
+	op, cancel := c.client.opContext(ctx)
+	defer cancel()
+	values, stamps, err := c.client.store.Get(op, []string{a.key}, a.tags)
+	if c.client.report(ctx, err) != nil || values[0] == nil {
+		return v, false, err
+	}
+	_, found, err := c.read(ctx, a, values[0], stamps, &v)
+	return v, found == isValue, err
+}
+
+func (c *Cached[K, V]) reset(ctx context.Context, a *address[K]) error {
+	c.client.stats.resets.Add(1)
+	c.client.flights.forgetBypasses(a.key)
+	op, cancel := c.client.opContext(ctx)
+	defer cancel()
+	_, err := c.client.store.Delete(op, nil, []string{a.key})
+	if c.client.report(ctx, err) != nil {
+		c.client.retries.addKey(c.client, a.key, c.expiredBy(), c.tags[1])
+	}
+	return err
+}
+
+// expiredBy returns when every entry that is stored by now will have expired, as far as this process can know: by
+// the wrapper's ttl and the longest that a run here has asked for. Zero: never.
+func (c *Cached[K, V]) expiredBy() time.Time {
+	ttl := max(c.ttl, time.Duration(c.longest.Load()))
+	if c.ttl == NoExpiry || ttl == foreverTTL {
+		return time.Time{}
+	}
+	return time.Now().Add(ttl)
+}

@@ -1,0 +1,208 @@
+package cachify
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// A flight is work that callers of one process share: a load, or the wait for a load of another process. It
+// stands for some keys and one id. For a load that is the id of its lease, and a caller may board only if it
+// has itself just read that id in the store: so nobody boards a load that a Reset has overtaken. The zero
+// id is that of loads without a lease, made while the store can't be used.
+//
+// The work runs in a goroutine of its own, with the values of the first caller's ctx but not its
+// cancellation, and is cancelled when the last passenger has left.
+type flight struct {
+	keys  []string
+	id    entryID
+	stamp int64     // the reset stamp that the load noted
+	began time.Time // no passenger of a flight without a lease has started later, see Cached.bypass
+
+	ctx        context.Context
+	cancel     context.CancelCauseFunc
+	lease      []byte // head of the lease to free if the flight is abandoned; nil: none
+	waiting    bool   // for another process's load
+	passengers int    // guarded by flights.mu
+	boarded    bool   // somebody besides the first caller is or was aboard; guarded by flights.mu
+	gone       bool   // landed or abandoned: nobody boards; guarded by flights.mu
+
+	// Written by the work, read after done is closed.
+	done    chan struct{}
+	err     error    // what everybody aboard gets instead of an entry
+	crash   *crash   // the function did not return
+	entries [][]byte // by key; nil where there is none to share
+	alone   bool     // where there is none, passengers run the function for themselves; else they go to the store again
+	stamps  []int64  // for a wait: what was read with the entry
+}
+
+// A crash is a panic or a Goexit of a user's function, carried to the caller that ran it.
+type crash struct {
+	goexit bool
+	value  any // of the panic
+}
+
+// resume goes on with the crash in the goroutine of the caller that ran the function.
+func (cr *crash) resume() {
+	switch {
+	case cr == nil:
+	case cr.goexit:
+		runtime.Goexit()
+	default:
+		panic(cr.value)
+	}
+}
+
+// A seat is a key's place in a flight.
+type seat struct {
+	*flight
+	index int
+}
+
+type flightKey struct {
+	key string
+	id  entryID
+}
+
+type flights struct {
+	mu sync.Mutex
+	m  map[flightKey]seat
+}
+
+// newFlight makes a flight with its first passenger aboard, yet to be registered.
+func newFlight(ctx, lifetime context.Context, id entryID, keys ...string) *flight {
+	f := &flight{keys: keys, id: id, began: time.Now(), passengers: 1, done: make(chan struct{})}
+	f.ctx, f.cancel = detach(ctx, lifetime)
+	return f
+}
+
+// detach returns a ctx with the values of ctx that ends with lifetime or by cancel only.
+func detach(ctx, lifetime context.Context) (context.Context, context.CancelCauseFunc) {
+	detached, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(lifetime, func() { cancel(context.Cause(lifetime)) })
+	return detached, func(cause error) {
+		stop()
+		cancel(cause)
+	}
+}
+
+// register opens a flight for boarding, in the place of another one of the same key and id.
+func (fs *flights) register(f *flight) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	fs.registerLocked(f)
+}
+
+func (fs *flights) registerLocked(f *flight) {
+	if fs.m == nil {
+		fs.m = make(map[flightKey]seat)
+	}
+	for i, key := range f.keys {
+		fs.m[flightKey{key, f.id}] = seat{f, i}
+	}
+}
+
+// boardOrStart takes a seat in the flight of key and id, or, if there is none, registers the flight that start makes.
+// With a flight that suits denies, it does neither and returns no seat.
+func (fs *flights) boardOrStart(key string, id entryID, suits func(*flight) bool, start func() *flight) (s seat, started bool) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	s, found := fs.m[flightKey{key, id}]
+	switch {
+	case !found:
+		f := start()
+		fs.registerLocked(f)
+		return seat{f, 0}, true
+	case !suits(s.flight):
+		return seat{}, false
+	}
+	s.passengers++
+	s.boarded = true
+	return s, false
+}
+
+// leave takes a passenger off before the landing. The last one ends the flight: its ctx is cancelled and
+// nobody boards any more; leave then returns true.
+func (fs *flights) leave(f *flight) (abandoned bool) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	f.passengers--
+	if f.passengers > 0 || f.gone {
+		return false
+	}
+	fs.unregister(f)
+	f.cancel(context.Canceled)
+	return true
+}
+
+// close ends boarding, and says whether anybody besides the first caller had boarded.
+func (fs *flights) close(f *flight) (boarded bool) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	fs.unregister(f)
+	return f.boarded
+}
+
+// abandoned says whether all passengers have left. The work asks before it closes the flight.
+func (fs *flights) abandoned(f *flight) bool {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return f.gone
+}
+
+// land lets the passengers off. The work does it last.
+func (f *flight) land() {
+	close(f.done)
+	f.cancel(nil)
+}
+
+func (fs *flights) unregister(f *flight) {
+	f.gone = true
+	for i, key := range f.keys {
+		k := flightKey{key, f.id}
+		if fs.m[k] == (seat{f, i}) {
+			delete(fs.m, k)
+		}
+	}
+}
+
+// forgetBypasses keeps later callers off the flights without a lease: what they load may be older than a
+// reset in this process.
+func (fs *flights) forgetBypasses(keys ...string) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if len(keys) > 0 {
+		for _, key := range keys {
+			delete(fs.m, flightKey{key: key})
+		}
+		return
+	}
+	for k := range fs.m {
+		if k.id == (entryID{}) {
+			delete(fs.m, k)
+		}
+	}
+}
+
+// wait returns nil once the flight has landed, or ctx's error.
+func (f *flight) wait(ctx context.Context) error {
+	select {
+	case <-f.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// passengerError is what callers get whose load, run by another caller, crashed.
+func (cr *crash) passengerError(template string) error {
+	if cr.goexit {
+		return fmt.Errorf("cachify: the function of %q ended its goroutine in another call", template)
+	}
+	if err, ok := cr.value.(error); ok {
+		return fmt.Errorf("cachify: the function of %q panicked in another call: %w", template, err)
+	}
+	return fmt.Errorf("cachify: the function of %q panicked in another call: %v", template, cr.value)
+}

@@ -1,0 +1,223 @@
+package cachify
+
+import (
+	"context"
+	"time"
+)
+
+// maxLeaseWaits is how many loads of other processes a Get waits for in vain, because they failed or were reset or
+// not to be stored, before it loads for itself. So where nothing can be stored, callers do not queue.
+const maxLeaseWaits = 3
+
+// get is the read path. Each turn of its loop is one round trip that finds the value, or takes the lease, or sees
+// whose lease is there.
+func (c *Cached[K, V]) get(ctx context.Context, a *address[K], out *Outcome) (v V, err error) {
+	start := time.Now()
+	for waits := 0; ; {
+		if err := ctx.Err(); err != nil {
+			return v, err
+		}
+		if c.client.breaker.open.Load() || c.client.isClosed() {
+			return c.bypass(ctx, a, out, time.Time{})
+		}
+		if waits == maxLeaseWaits || c.client.retries.holds(a.key, a.tags) {
+			return c.bypass(ctx, a, out, start)
+		}
+		lease := c.newLease()
+		data, stamps, err := c.takeLease(ctx, lease, a)
+		if err != nil {
+			return c.failOpen(ctx, a, out, start, err)
+		}
+		e, found := envelope{id: lease.id}, isVacant
+		if data != nil {
+			if e, found, err = c.read(ctx, a, data, stamps, &v); err != nil {
+				return c.failOpen(ctx, a, out, start, err)
+			}
+		}
+		if found == isValue {
+			out.Status = "hit"
+			c.client.stats.hits.Add(1)
+			return v, nil
+		}
+		if waits == 0 {
+			c.client.stats.misses.Add(1)
+		}
+		if found == isLease && e.id != lease.id {
+			if loading(ctx, c.client, a.key) {
+				return c.bypass(ctx, a, out, time.Now())
+			}
+			if s := c.board(ctx, a, e.id, stamps); s.flight != nil {
+				v, again, err := c.ride(ctx, a, s, out)
+				if !again {
+					return v, err
+				}
+				waits++
+				continue
+			}
+			found = isStale
+		}
+		if found == isStale || found == isForeign {
+			took, err := c.replace(ctx, a.key, data, lease)
+			if err != nil {
+				return c.failOpen(ctx, a, out, start, err)
+			}
+			if !took {
+				continue // it has changed since
+			}
+		}
+		stamp, err := c.client.noteStamp(ctx, stamps)
+		if err != nil {
+			c.client.giveUp(ctx, lease, a.key)
+			return c.failOpen(ctx, a, out, start, err)
+		}
+		return c.lead(ctx, c.leasedLoad(ctx, lease, stamp, a), out)
+	}
+}
+
+// What a key was found to hold.
+type finding int
+
+const (
+	isVacant  finding = iota // nothing
+	isValue                  // a value that may be given out
+	isLease                  // the lease of a load
+	isStale                  // a value of this wrapper that a reset of tags has outrun
+	isForeign                // anything else: of another format, type or template, or damaged
+)
+
+// read makes out what data is, and decodes a value that may be given out into v.
+func (c *Cached[K, V]) read(ctx context.Context, a *address[K], data []byte, stamps []int64, v *V) (envelope, finding, error) {
+	e, ok := parseEnvelope(data)
+	if !ok {
+		return e, isForeign, nil
+	}
+	if e.flags&flagLease != 0 {
+		return e, isLease, nil
+	}
+	if e.fingerprint != c.fingerprint || e.flags&flagValue == 0 {
+		return e, isForeign, nil
+	}
+	ok, err := c.client.freshEntry(ctx, &e, a.tags, stamps)
+	if err != nil {
+		return e, isStale, err
+	}
+	if !ok {
+		return e, isStale, nil
+	}
+	if err := c.codec.Decode(e.payload, a.key, v); err != nil {
+		var zero V
+		*v = zero // of what was decoded before the error
+		c.client.warnOnce(ctx, "cachify: a stored value can't be decoded and is loaded anew", c.template.text(), err)
+		return e, isForeign, nil
+	}
+	return e, isValue, nil
+}
+
+func (c *Cached[K, V]) newLease() *envelope {
+	return &envelope{flags: flagLease, id: newID(), created: time.Now().UnixMicro(), fingerprint: c.fingerprint}
+}
+
+// takeLease reads the entry and its tags' stamps, or takes the lease if nothing is there, in one round trip.
+func (c *Cached[K, V]) takeLease(ctx context.Context, lease *envelope, a *address[K]) ([]byte, []int64, error) {
+	op, cancel := c.client.opContext(ctx)
+	defer cancel()
+	values, stamps, err := c.client.store.Lease(op, lease.bytes(), leaseTTL, []string{a.key}, a.tags)
+	if c.client.report(ctx, err) != nil {
+		c.client.giveUp(ctx, lease, a.key)
+		return nil, nil, err
+	}
+	return values[0], stamps, nil
+}
+
+// replace puts lease in the place of what data was read from, if that is still there.
+func (c *Cached[K, V]) replace(ctx context.Context, key string, data []byte, lease *envelope) (bool, error) {
+	op, cancel := c.client.opContext(ctx)
+	defer cancel()
+	done, _, err := c.client.store.Set(op, data[:min(headSize, len(data))], []string{key}, [][]byte{lease.bytes()}, []time.Duration{leaseTTL}, nil)
+	if c.client.report(ctx, err) != nil {
+		c.client.giveUp(ctx, lease, key)
+		return false, err
+	}
+	return done[0], nil
+}
+
+// board finds a seat for a caller that has just read the lease id and stamps: in the load, if that is of this process, or
+// else in the wait for it. It gives no seat in a load that began before one of the caller's tags was reset.
+func (c *Cached[K, V]) board(ctx context.Context, a *address[K], id entryID, stamps []int64) seat {
+	suits := func(f *flight) bool { return f.waiting || fresh(f.stamp, stamps) }
+	s, started := c.client.flights.boardOrStart(a.key, id, suits, func() *flight {
+		f := newFlight(ctx, c.client.ctx, id, a.key)
+		f.waiting = true
+		return f
+	})
+	if started && !c.client.spawn(func() { c.client.awaitLease(s.flight, a.tags) }) {
+		c.client.flights.close(s.flight)
+		s.land()
+	}
+	return s
+}
+
+// ride waits for the landing and gives a passenger its value. again means that it has to go to the store once more.
+func (c *Cached[K, V]) ride(ctx context.Context, a *address[K], s seat, out *Outcome) (v V, again bool, err error) {
+	out.Status = "wait"
+	c.client.stats.waits.Add(1)
+	if err := s.wait(ctx); err != nil {
+		c.client.leave(s.flight)
+		return v, false, err
+	}
+	switch {
+	case s.crash != nil:
+		return v, false, s.crash.passengerError(c.template.text())
+	case s.err != nil:
+		return v, false, s.err
+	case s.alone:
+		v, err = c.fn(ctx, a.args)
+		return v, false, err
+	case len(s.entries) == 0:
+		return v, true, nil
+	}
+	data := s.entries[s.index]
+	if s.waiting {
+		_, found, err := c.read(ctx, a, data, s.stamps, &v)
+		return v, found != isValue || err != nil, nil
+	}
+	e, _ := parseEnvelope(data)
+	return v, c.codec.Decode(e.payload, a.key, &v) != nil, nil
+}
+
+// bypass serves a caller without the store. Callers of this process share a flight, but not one that began before
+// notBefore: a caller whose own operation has failed may have started after a Reset that another process could do.
+func (c *Cached[K, V]) bypass(ctx context.Context, a *address[K], out *Outcome, notBefore time.Time) (v V, err error) {
+	c.client.stats.bypasses.Add(1)
+	if c.client.isClosed() || loading(ctx, c.client, a.key) {
+		out.Status = "bypass"
+		return c.fn(ctx, a.args)
+	}
+	l := c.newLoad(ctx, a)
+	s, started := c.client.flights.boardOrStart(a.key, entryID{}, func(f *flight) bool { return !f.began.Before(notBefore) }, func() *flight { return l.flight })
+	if s.flight == nil {
+		c.client.flights.register(l.flight)
+		started = true
+	}
+	if !started {
+		l.flight.cancel(nil)
+		v, again, err := c.ride(ctx, a, s, out)
+		out.Status = "bypass"
+		if again {
+			return c.fn(ctx, a.args)
+		}
+		return v, err
+	}
+	v, err = c.lead(ctx, l, out)
+	out.Status = "bypass"
+	return v, err
+}
+
+// failOpen is what get does when the store fails it: it serves the caller without the store.
+func (c *Cached[K, V]) failOpen(ctx context.Context, a *address[K], out *Outcome, start time.Time, cause error) (v V, err error) {
+	if err := ended(ctx); err != nil {
+		return v, err
+	}
+	out.StoreErr = cause
+	return c.bypass(ctx, a, out, start)
+}

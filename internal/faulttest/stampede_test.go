@@ -1,0 +1,133 @@
+package faulttest
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-cachify/cachify"
+	"github.com/go-cachify/cachify/internal/redistest"
+)
+
+const (
+	stampedeProcesses = 4
+	stampedeCallers   = 250 // in each
+	stampedeLoad      = 100 * time.Millisecond
+	stampedeLag       = 50 * time.Millisecond // from the end of the load until 99 of 100 callers have the value
+	shots             = 3
+)
+
+// A shot has all callers of all processes ask for one key that nobody has asked for.
+type shot struct {
+	Key int64
+	At  time.Time
+}
+
+// A hit tells what a shot did in one process.
+type hit struct {
+	LoadEnds    []time.Time
+	Done        []time.Time // one for each caller
+	Wrong       int         // callers that got an error or another value
+	Hits, Waits int64
+}
+
+// TestStampede lets 1,000 callers in four processes ask for one cold key. One of them loads. How quickly the others then have
+// the value counts at its best of a few shots: other work on the machine can only make it slower.
+func TestStampede(t *testing.T) {
+	addr := redistest.Start(t).Addr()
+	var processes []*process
+	for range stampedeProcesses {
+		processes = append(processes, startProcess(t, "stampede", addr))
+	}
+	best := time.Hour
+	for key := range int64(shots) {
+		all := fire(processes, shot{key, time.Now().Add(50 * time.Millisecond)})
+		if len(all.LoadEnds) != 1 || all.Wrong != 0 {
+			t.Fatalf("%d loads, %d wrong answers; want one load and no wrong answer", len(all.LoadEnds), all.Wrong)
+		}
+		if n := 1 + all.Waits + all.Hits; n != stampedeProcesses*stampedeCallers {
+			t.Errorf("the load, %d waits and %d hits are %d calls, want %d", all.Waits, all.Hits, n, stampedeProcesses*stampedeCallers)
+		}
+		var lags latencies
+		for _, done := range all.Done {
+			lags.add(done.Sub(all.LoadEnds[0]))
+		}
+		best = min(best, lags.percentile(99))
+		t.Logf("%d callers in %d processes: %d load, %d waits, %d hits; done after the load's end: %v",
+			len(all.Done), len(processes), len(all.LoadEnds), all.Waits, all.Hits, &lags)
+	}
+	if best > stampedeLag {
+		t.Errorf("99 of 100 callers were done %v after the load had ended at the best, want %v", best, stampedeLag)
+	}
+}
+
+func fire(processes []*process, s shot) (all hit) {
+	for _, p := range processes {
+		p.send(s)
+	}
+	for _, p := range processes {
+		var h hit
+		p.receive(&h)
+		all.LoadEnds = append(all.LoadEnds, h.LoadEnds...)
+		all.Done = append(all.Done, h.Done...)
+		all.Wrong += h.Wrong
+		all.Hits += h.Hits
+		all.Waits += h.Waits
+	}
+	return all
+}
+
+func stampedeChild(addr string) {
+	// A busy machine may let 1,000 callers wait for longer than the default, and those then rightly load for themselves.
+	c := childClient(addr, cachify.Options{OpTimeout: 10 * time.Second})
+	var mu sync.Mutex
+	var ends []time.Time
+	cached := cachify.Must(cachify.NewCached(c, "stampede-<key>", func(_ context.Context, key int64) (string, error) {
+		time.Sleep(stampedeLoad)
+		mu.Lock()
+		defer mu.Unlock()
+		ends = append(ends, time.Now())
+		return fmt.Sprint(key), nil
+	}, nil))
+	together(stampedeCallers, func(int) { _, _, _ = cached.Peek(context.Background(), -1) }) // makes the connections
+	p := newParent()
+	p.send(true)
+	for s := (shot{}); p.receive(&s); {
+		before := c.Stats()
+		ends = nil
+		h := hit{Done: make([]time.Time, stampedeCallers)}
+		var wrong atomic.Int64
+		time.Sleep(time.Until(s.At))
+		together(stampedeCallers, func(i int) {
+			v, err := cached.Get(context.Background(), s.Key)
+			h.Done[i] = time.Now()
+			if err != nil || v != fmt.Sprint(s.Key) {
+				wrong.Add(1)
+			}
+		})
+		after := c.Stats()
+		h.LoadEnds, h.Wrong = ends, int(wrong.Load())
+		h.Hits, h.Waits = after.Hits-before.Hits, after.Waits-before.Waits
+		p.send(h)
+	}
+}
+
+// together runs f n times at once, after all its goroutines are there.
+func together(n int, f func(i int)) {
+	var ready, done sync.WaitGroup
+	start := make(chan struct{})
+	ready.Add(n)
+	for i := range n {
+		done.Go(func() {
+			ready.Done()
+			<-start
+			f(i)
+		})
+	}
+	ready.Wait()
+	close(start)
+	done.Wait()
+}

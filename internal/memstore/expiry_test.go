@@ -1,0 +1,180 @@
+package memstore
+
+import (
+	"fmt"
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestRounding looks at the last nanosecond of a time to live and at the one after it.
+func TestRounding(t *testing.T) {
+	for _, test := range []struct{ ttl, want time.Duration }{
+		{1, time.Millisecond},
+		{time.Microsecond, time.Millisecond},
+		{time.Millisecond, time.Millisecond},
+		{time.Millisecond + 1, 2 * time.Millisecond},
+		{1500 * time.Microsecond, 2 * time.Millisecond},
+		{time.Hour, time.Hour},
+		{time.Hour - 1, time.Hour},
+	} {
+		t.Run(test.ttl.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := New(small)
+				put(t, s, "set", nil, test.ttl)
+				lease(t, s, "lease", "lease", test.ttl)
+				lock(t, s, "lock", "token", test.ttl)
+				advance(t, s, test.ttl, "first", "tag")
+				check := func(want bool) {
+					t.Helper()
+					for _, key := range []string{"set", "lease", "lock"} {
+						if got := get(t, s, key) != nil; got != want {
+							t.Errorf("after %v, %s is there: %t, want %t", s.now()-1, key, got, want)
+						}
+					}
+					if got := stampOf(t, s, "tag") != 0; got != want {
+						t.Errorf("after %v, the tag is there: %t, want %t", s.now()-1, got, want)
+					}
+				}
+				time.Sleep(test.want - 1)
+				check(true)
+				time.Sleep(1)
+				check(false)
+			})
+		})
+	}
+}
+
+func TestNever(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(small)
+		time.Sleep(time.Hour)
+		for _, ttl := range []time.Duration{-1, math.MaxInt64, math.MaxInt64 - time.Hour} {
+			put(t, s, ttl.String(), nil, ttl)
+		}
+		advance(t, s, time.Second, "first", "tag")
+		time.Sleep(100 * 365 * 24 * time.Hour)
+		for _, ttl := range []time.Duration{-1, math.MaxInt64, math.MaxInt64 - time.Hour} {
+			if get(t, s, ttl.String()) == nil {
+				t.Errorf("a value with a ttl of %d is gone", ttl)
+			}
+		}
+		if stampOf(t, s, "first") == 0 || stampOf(t, s, "tag") != 0 {
+			t.Error("the first tag is gone, or the second is not")
+		}
+	})
+}
+
+// TestStampIsTheClock uses the clock of the bubble: 2000-01-01.
+func TestStampIsTheClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(small)
+		start := time.Now().UnixMicro()
+		for i := range int64(5) {
+			if got := advance(t, s, time.Hour, "first"); got != start+i {
+				t.Errorf("stamp %d at one moment is %d, want %d", i, got, start+i)
+			}
+		}
+		time.Sleep(time.Second)
+		if got := advance(t, s, time.Hour, "first"); got != start+1e6 {
+			t.Errorf("the stamp a second later is %d, want %d", got, start+1000)
+		}
+	})
+}
+
+// TestReclaim lets many keys and tags expire that nobody touches again. Writes to one other key must free them.
+func TestReclaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(1 << 30)
+		const n = 4000
+		for i := range n {
+			put(t, s, fmt.Sprint("value", i), []byte("value"), time.Second)
+			lease(t, s, fmt.Sprint("lease", i), "lease", time.Second)
+			advance(t, s, time.Second, "first", fmt.Sprint("tag", i))
+		}
+		time.Sleep(2 * time.Second)
+		for range n {
+			put(t, s, "other", []byte("value"), time.Hour)
+		}
+		entries, timers, queued, tags, tagTimers := size(s)
+		if entries != 1 || timers != 1 || queued != 1 || tags != 1 || tagTimers != 0 {
+			t.Errorf("%d entries, %d timers, %d in the queue, %d tags and %d of their timers are in memory, want 1 1 1 1 0",
+				entries, timers, queued, tags, tagTimers)
+		}
+		checkBooks(t, s)
+	})
+}
+
+// TestExpiredMakesRoom: what has expired goes before anything that is alive.
+func TestExpiredMakesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(small)
+		n := small / 2 / (1000 + entryOverhead + 10)
+		for i := range n {
+			put(t, s, fmt.Sprint("alive", i), make([]byte, 1000), time.Hour)
+			put(t, s, fmt.Sprint("dead", i), make([]byte, 1000), time.Second)
+		}
+		time.Sleep(2 * time.Second)
+		for i := range n {
+			put(t, s, fmt.Sprint("new", i), make([]byte, 1000), time.Hour)
+		}
+		for i := range n {
+			if get(t, s, fmt.Sprint("alive", i)) == nil {
+				t.Fatalf("value %d was evicted though others had expired", i)
+			}
+		}
+	})
+}
+
+// TestTagsComeBack: a tag that expired and comes back must not show its old stamp.
+func TestTagsComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(small)
+		old := advance(t, s, time.Second, "first", "tag")
+		time.Sleep(time.Second)
+		if got := stampOf(t, s, "tag"); got != 0 {
+			t.Errorf("an expired tag has stamp %d", got)
+		}
+		now := advance(t, s, time.Second, "first")
+		_, stamps, err := s.Set(t.Context(), nil, []string{"key"}, [][]byte{nil}, []time.Duration{time.Hour}, []string{"first", "tag"})
+		if err != nil || stamps[1] != now || now <= old {
+			t.Errorf("a tag that comes back has stamps %d, %v, want %d: it was %d", stamps, err, now, old)
+		}
+		time.Sleep(time.Minute)
+		if got := stampOf(t, s, "tag"); got != now {
+			t.Errorf("the tag has stamp %d after a minute, want %d", got, now)
+		}
+	})
+}
+
+// TestTagsWithoutKeys: a Set without keys has no ttl to give to its tags. They must not stay for ever.
+func TestTagsWithoutKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(small)
+		_, stamps, err := s.Set(t.Context(), nil, nil, nil, nil, []string{"first", "tag"})
+		if err != nil || stamps[0] == 0 || stamps[1] != stamps[0] {
+			t.Errorf("Set gave %d, %v", stamps, err)
+		}
+		time.Sleep(time.Second)
+		put(t, s, "key", nil, time.Hour)
+		if _, _, _, tags, timers := size(s); tags != 1 || timers != 0 {
+			t.Errorf("%d tags and %d timers are in memory, want 1 and 0", tags, timers)
+		}
+	})
+}
+
+func TestWatchLeavesNothing(t *testing.T) {
+	s := New(small)
+	_, stop1 := s.Watch("key")
+	_, stop2 := s.Watch("key")
+	stop1()
+	stop1()
+	if sh := s.shard("key"); len(sh.watchers["key"]) != 1 {
+		t.Errorf("%d watchers are left, want 1", len(sh.watchers["key"]))
+	}
+	stop2()
+	if sh := s.shard("key"); len(sh.watchers) != 0 {
+		t.Errorf("%d watched keys are left, want none", len(sh.watchers))
+	}
+}

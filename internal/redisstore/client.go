@@ -1,0 +1,106 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+func check(rdb redis.UniversalClient) error {
+	if v := reflect.ValueOf(rdb); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return errors.New("cachify: the Redis client is nil: make one with redis.NewClient")
+	}
+	switch rdb := rdb.(type) {
+	case *redis.Ring:
+		return errors.New("cachify: a redis.Ring can't be used: it spreads keys over servers that know nothing of each other, " +
+			"so that a value and the stamps of its tags are not in one place; use one server, Sentinel or Redis Cluster")
+	case *redis.AutoPipeliner:
+		return errors.New("cachify: a redis.AutoPipeliner can't be used: it hides the options of its client; give cachify the client itself")
+	case *redis.ClusterClient:
+		if o := rdb.Options(); o.ReadOnly || o.RouteByLatency || o.RouteRandomly {
+			return errors.New("cachify: a client that reads from replicas can't be used: a replica may still have what a Reset has removed; " +
+				"give cachify a client without ReadOnly (ReplicaOnly), RouteByLatency and RouteRandomly")
+		}
+	}
+	return nil
+}
+
+const (
+	defaultTimeout = 5 * time.Second // of go-redis, for clients that wait for ever
+	minBackoff     = 2 * time.Millisecond
+	maxBackoff     = 10 * time.Millisecond
+)
+
+// honourDeadlines copies rdb. [redis.Client.WithTimeout] is the one way to a client with other options that shares the
+// connections; its options are a copy, so nothing changes for rdb.
+func honourDeadlines(rdb *redis.Client) *redis.Client {
+	o := rdb.Options()
+	read, write := o.ReadTimeout, o.WriteTimeout
+	if read <= 0 { // "none" would ignore a ctx too
+		read = defaultTimeout
+	}
+	if write <= 0 {
+		write = defaultTimeout
+	}
+	rdb = rdb.WithTimeout(read)
+	o = rdb.Options()
+	o.WriteTimeout = write
+	o.ContextTimeoutEnabled = true
+	o.MaxRetries = min(o.MaxRetries, 1)
+	o.MinRetryBackoff = min(o.MinRetryBackoff, minBackoff)
+	o.MaxRetryBackoff = min(o.MaxRetryBackoff, maxBackoff)
+	return rdb
+}
+
+// honoursDeadlines says whether a Cluster client does so by itself: a timeout that is switched off switches off a ctx's too.
+func honoursDeadlines(o *redis.ClusterOptions) bool {
+	return o.ContextTimeoutEnabled && o.ReadTimeout >= 0 && o.WriteTimeout >= 0
+}
+
+
+// A commander runs commands, as all of go-redis' clients do.
+type commander interface {
+	Process(ctx context.Context, cmd redis.Cmder) error
+	Pipeline() redis.Pipeliner
+}
+
+// withHooks gives a commander that runs rdb's hooks around what deadlines, a copy of rdb, does: the copy has lost them.
+// A [redis.Conn] has a copy of the hooks. Each command is diverted before it would take a connection.
+func withHooks(rdb *redis.Client, deadlines commander) commander {
+	conn := rdb.Conn()
+	conn.AddHook(detour{to: deadlines, pipes: newPipes(deadlines)})
+	return conn
+}
+
+// A detour is the innermost hook. It sends commands elsewhere.
+type detour struct {
+	to    commander
+	pipes *pipes
+}
+
+func (d detour) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (d detour) ProcessHook(redis.ProcessHook) redis.ProcessHook { return d.to.Process }
+
+func (d detour) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return d.pipes.exec
+}
+
+// pipes are pipelines to be used again. They cost five allocations each.
+type pipes struct{ idle sync.Pool }
+
+func newPipes(on commander) *pipes {
+	return &pipes{sync.Pool{New: func() any { return on.Pipeline() }}}
+}
+
+func (p *pipes) exec(ctx context.Context, cmds []redis.Cmder) error {
+	pipe := p.idle.Get().(redis.Pipeliner)
+	_ = pipe.BatchProcess(ctx, cmds...) // only queues
+	_, err := pipe.Exec(ctx)            // leaves pipe empty
+	p.idle.Put(pipe)
+	return err
+}

@@ -1,0 +1,33 @@
+package redisstore_test
+
+import (
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/go-cachify/cachify"
+	"github.com/go-cachify/cachify/internal/redisstore"
+	"github.com/go-cachify/cachify/internal/redistest"
+	"github.com/go-cachify/cachify/storetest"
+)
+
+func TestConformanceOnMiniredis(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Backend {
+		rdb, _ := redistest.Mini(t)
+		return on(rdb)
+	})
+}
+
+func TestConformanceOnServer(t *testing.T) {
+	rdb := redistest.Start(t).Client(t)
+	storetest.Run(t, func(*testing.T) storetest.Backend { return on(rdb) })
+}
+
+func TestConformanceOnCluster(t *testing.T) {
+	rdb := redistest.StartCluster(t).Client(t)
+	storetest.Run(t, func(*testing.T) storetest.Backend { return on(rdb) })
+}
+
+func on(rdb redis.UniversalClient) storetest.Backend {
+	return storetest.Backend{Open: func() cachify.Store { return redisstore.New(rdb) }}
+}

@@ -1,0 +1,154 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Get implements the root package's Store. A key of another type than string is an error.
+func (s *Store) Get(ctx context.Context, keys, tags []string) (values [][]byte, stamps []int64, err error) {
+	cmds := make([]redis.Cmder, 0, len(keys)+1)
+	for _, key := range keys {
+		cmds = append(cmds, redis.NewStringCmd(ctx, "get", key))
+	}
+	return s.read(ctx, "get", cmds, keys, tags)
+}
+
+// Lease implements the root package's Store. A key of another type than string is an error. So is READONLY:
+// only a replica answers so, and a replica may still have what a Reset has removed.
+func (s *Store) Lease(ctx context.Context, lease []byte, ttl time.Duration, keys, tags []string) (values [][]byte, stamps []int64, err error) {
+	ms, err := millis(ttl)
+	if err != nil {
+		return nil, nil, err
+	}
+	cmds := make([]redis.Cmder, 0, len(keys)+1)
+	var value, px any = lease, ms // boxed once for all keys
+	for _, key := range keys {
+		args := []any{"set", key, value, "nx", "get", "px", px}
+		if ms < 0 {
+			args = args[:5]
+		}
+		cmds = append(cmds, redis.NewStringCmd(ctx, args...))
+	}
+	values, stamps, err = s.read(ctx, "lease", cmds, keys, tags)
+	if err != nil && writesRefused(err) {
+		return s.readLeased(ctx, cmds[:len(keys)], keys, tags, err)
+	}
+	return values, stamps, err
+}
+
+// read sends one command for each of keys and one for all tags, and reads the replies.
+func (s *Store) read(ctx context.Context, what string, cmds []redis.Cmder, keys, tags []string) ([][]byte, []int64, error) {
+	if len(tags) > 0 {
+		args := make([]any, 0, 1+len(tags))
+		args = append(args, "mget")
+		for _, tag := range tags {
+			args = append(args, tag)
+		}
+		cmds = append(cmds, redis.NewStringSliceCmd(ctx, args...))
+	}
+	if len(cmds) == 0 {
+		return nil, nil, nil
+	}
+	if err := s.exec(ctx, cmds...); err != nil {
+		return nil, nil, failed(ctx, what, err)
+	}
+	values := make([][]byte, len(keys))
+	for i, key := range keys {
+		v, err := bytesOf(cmds[i].(*redis.StringCmd))
+		if err != nil {
+			return nil, nil, failedKey(ctx, what, key, err)
+		}
+		values[i] = v
+	}
+	if len(tags) == 0 {
+		return values, nil, nil
+	}
+	stamps, err := stampsOf(cmds[len(keys)].(*redis.StringSliceCmd), len(tags))
+	if err != nil {
+		return nil, nil, failed(ctx, what+": tags", err)
+	}
+	return values, stamps, nil
+}
+
+// readLeased reads what Lease could not write.
+func (s *Store) readLeased(ctx context.Context, leases []redis.Cmder, keys, tags []string, refused error) ([][]byte, []int64, error) {
+	values, stamps, err := s.Get(ctx, keys, tags)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, v := range values {
+		switch err := leases[i].Err(); {
+		case errors.Is(err, redis.Nil):
+			values[i] = nil // on a Cluster node that does write: this lease is the caller's
+		case v == nil:
+			return nil, nil, refused
+		}
+	}
+	return values, stamps, nil
+}
+
+// writesRefused tells the replies of a master that still can be read: out of memory, can't persist, too few replicas.
+func writesRefused(err error) bool {
+	return redis.HasErrorPrefix(err, "OOM") || redis.HasErrorPrefix(err, "MISCONF") || redis.HasErrorPrefix(err, "NOREPLICAS")
+}
+
+// bytesOf gives a reply without copying it: go-redis has read it into a buffer of its own.
+func bytesOf(cmd *redis.StringCmd) ([]byte, error) {
+	b, err := cmd.Bytes()
+	switch {
+	case err == nil && len(b) == 0:
+		return []byte{}, nil
+	case err == nil:
+		return b, nil
+	case errors.Is(err, redis.Nil):
+		return nil, nil
+	}
+	return nil, err
+}
+
+// stampsOf gives a list of stamps; what is absent or no stamp is 0.
+func stampsOf(cmd *redis.StringSliceCmd, n int) ([]int64, error) {
+	texts, err := cmd.Result()
+	if err == nil && len(texts) != n {
+		err = fmt.Errorf("%d stamps where %d were asked for", len(texts), n)
+	}
+	if err != nil {
+		return nil, err
+	}
+	stamps := make([]int64, n)
+	for i, text := range texts {
+		stamps[i] = parseStamp(text)
+	}
+	return stamps, nil
+}
+
+// maxStamp is the greatest number that Lua, where all numbers are floating point, can count to. As microseconds it lasts until 2255.
+const maxStamp = 1<<53 - 1
+
+// parseStamp has to agree with the scripts about what is a stamp: digits without a leading zero, up to maxStamp.
+func parseStamp(text string) int64 {
+	if text == "" || text[0] < '1' || text[0] > '9' {
+		return 0
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n > maxStamp {
+		return 0
+	}
+	return n
+}
+
+func failedKey(ctx context.Context, what, key string, err error) error {
+	switch {
+	case redis.HasErrorPrefix(err, "WRONGTYPE"):
+		what += " (something else than cachify uses this key: delete it or choose another prefix)"
+	case redis.HasErrorPrefix(err, "syntax error"):
+		what += " (Redis 7.0 or later is needed)"
+	}
+	return failed(ctx, fmt.Sprintf("key %q: %s", key, what), err)
+}

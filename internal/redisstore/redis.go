@@ -1,0 +1,144 @@
+// Package redisstore is cachify's store on Redis 7.0 or later: one node, Sentinel or Cluster.
+//
+// Values, leases, tags and locks are Redis strings under exactly the keys that are given. What compares and
+// then acts is a Lua script that touches one key, or the tags of one Cluster slot; see the .lua files. A key that
+// changes is told of on the Pub/Sub channel of the same name, so a Redis user with access rules needs the
+// channels of its keys beside the keys.
+//
+// Leases, locks and tags are not evicted before their time only if Redis evicts nothing (maxmemory-policy noeviction).
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// NoExpiry is the ttl of what does not expire, the same as in the root package.
+const NoExpiry time.Duration = -1
+
+// Store keeps values in Redis. Make one with [New]. Its methods are described in the Store interface of the root package;
+// they are safe for concurrent use.
+//
+// A call returns when its ctx's deadline has passed, whatever the server does, and also whatever the client's
+// options say. A ctx that is cancelled before its deadline stops the wait for a connection and between
+// attempts at once, but on a [redis.Client] not the wait for a reply that is under way: that ends with the deadline.
+type Store struct {
+	client redis.UniversalClient
+	err    error // why client can't be used
+	cmds   commander
+	pipes  *pipes
+	solo   bool   // a single command goes without a pipeline
+	guard  *guard // nil if client honours deadlines by itself
+	watch  *watcher
+}
+
+// New returns a Store on rdb, which stays the caller's to close. It does no I/O. If rdb can't be used, [Store.Err] says why.
+//
+// Of a *[redis.Client] New makes a copy with options of its own, which shares its connections, and the hooks that it has
+// by now. The copy honours the deadlines of contexts and repeats a failed command once at most. All other clients
+// are used as they are: a Cluster client with ContextTimeoutEnabled directly, any other in a goroutine for each call.
+func New(rdb redis.UniversalClient) *Store {
+	s := &Store{client: rdb, err: check(rdb), cmds: rdb}
+	switch rdb := rdb.(type) {
+	case *redis.Client:
+		if s.err == nil {
+			o := rdb.Options()
+			s.client = honourDeadlines(rdb)
+			s.cmds = withHooks(rdb, s.client)
+			// A plain read may be answered from client-side caching, which learns of a Reset too late. A pipeline
+			// never is.
+			s.solo = o.ClientSideCacheConfig == nil && o.ClientSideCache == nil
+		}
+	case *redis.ClusterClient:
+		if s.err == nil && !honoursDeadlines(rdb.Options()) {
+			s.guard = new(guard)
+		}
+	default:
+		s.guard = new(guard)
+	}
+	s.pipes = newPipes(s.cmds)
+	s.watch = newWatcher(s.client)
+	return s
+}
+
+// Err says why the client given to [New] can't be used, and what to do. It is nil if it can.
+func (s *Store) Err() error { return s.err }
+
+// Open makes [Store.Watch] work again after the last Close. It does no I/O.
+func (s *Store) Open() { s.watch.open() }
+
+// Close is called once for each Open. The last one ends the subscription with its goroutines and connection; it
+// leaves the client alone. It returns nil.
+func (s *Store) Close() error {
+	s.watch.close()
+	return nil
+}
+
+// Watch implements the root package's Store. All keys share one connection, which is made when the first is
+// watched, and closed when none has been for a while.
+func (s *Store) Watch(key string) (changes <-chan struct{}, stop func()) {
+	if s.err != nil {
+		return make(chan struct{}), func() {}
+	}
+	return s.watch.add(key)
+}
+
+// exec sends cmds in one round trip (on a Cluster: one to each node concerned). Its error tells that they may
+// not have been answered; what the server answered to each, errors too, is in the commands. After an error they must not be read.
+func (s *Store) exec(ctx context.Context, cmds ...redis.Cmder) error {
+	if s.err != nil {
+		return s.err
+	}
+	if s.guard == nil {
+		return s.send(ctx, cmds)
+	}
+	return s.guard.run(ctx, cmds, s.send)
+}
+
+func (s *Store) send(ctx context.Context, cmds []redis.Cmder) error {
+	var err error
+	if len(cmds) == 1 && s.solo {
+		err = s.cmds.Process(ctx, cmds[0])
+	} else {
+		err = s.pipes.exec(ctx, cmds)
+	}
+	if err == nil || err == redis.Nil {
+		return nil
+	}
+	if _, ok := errors.AsType[redis.Error](err); ok {
+		return nil
+	}
+	return err
+}
+
+// failed gives err its context: what was tried, and that it was the ctx that ended it. A socket's deadline is ctx's own and may
+// be noticed first.
+func failed(ctx context.Context, what string, err error) error {
+	ended := ctx.Err()
+	if deadline, ok := ctx.Deadline(); ok && ended == nil && !time.Now().Before(deadline) {
+		ended = context.DeadlineExceeded
+	}
+	if ended != nil && !errors.Is(err, ended) {
+		return fmt.Errorf("cachify: redis: %s: %w: %w", what, ended, err)
+	}
+	return fmt.Errorf("cachify: redis: %s: %w", what, err)
+}
+
+// millis gives ttl as Redis takes it: whole milliseconds rounded up, -1 for none.
+func millis(ttl time.Duration) (int64, error) {
+	switch {
+	case ttl == NoExpiry:
+		return -1, nil
+	case ttl <= 0:
+		return 0, fmt.Errorf("cachify: redis: a ttl of %v: it must be positive or NoExpiry", ttl)
+	}
+	ms := int64(ttl / time.Millisecond)
+	if ttl%time.Millisecond != 0 {
+		ms++
+	}
+	return ms, nil
+}

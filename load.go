@@ -1,0 +1,276 @@
+package cachify
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"slices"
+	"time"
+)
+
+// foreverTTL stands for NoExpiry where the longest of several ttls counts.
+const foreverTTL = time.Duration(1<<63 - 1)
+
+// A load is a run of the function for one or more addresses, and the flight that its callers share.
+type load[K, V any] struct {
+	*flight
+	c         *Cached[K, V]
+	addresses []*address[K]
+	head      []byte // of what the results may replace in the store; nil: nothing is stored
+	storeErr  error
+
+	// What the function gave.
+	values []V
+	failed error
+}
+
+// newLoad makes a load whose results are not stored.
+func (c *Cached[K, V]) newLoad(ctx context.Context, addresses ...*address[K]) *load[K, V] {
+	return c.makeLoad(ctx, entryID{}, addresses)
+}
+
+// leasedLoad makes a load whose results replace lease, and opens it for boarding.
+func (c *Cached[K, V]) leasedLoad(ctx context.Context, lease *envelope, stamp int64, addresses ...*address[K]) *load[K, V] {
+	l := c.makeLoad(ctx, lease.id, addresses)
+	l.head = lease.head()
+	l.lease = l.head
+	l.stamp = stamp
+	c.client.flights.register(l.flight)
+	return l
+}
+
+func (c *Cached[K, V]) makeLoad(ctx context.Context, id entryID, addresses []*address[K]) *load[K, V] {
+	keys := make([]string, len(addresses))
+	for i, a := range addresses {
+		keys[i] = a.key
+	}
+	return &load[K, V]{flight: newFlight(ctx, c.client.ctx, id, keys...), c: c, addresses: addresses}
+}
+
+// lead runs a load of one address for its first caller, and returns what the function returned to it.
+func (c *Cached[K, V]) lead(ctx context.Context, l *load[K, V], out *Outcome) (v V, err error) {
+	out.Status = "load"
+	if err := l.fly(ctx, func(ctx context.Context) ([]V, error) {
+		v, err := c.fn(ctx, l.addresses[0].args)
+		return []V{v}, err
+	}); err != nil {
+		return v, err
+	}
+	out.StoreErr = l.storeErr
+	return l.values[0], nil
+}
+
+// fly runs fn in a goroutine and waits for it with the first caller, who gets a panic of fn as a panic.
+func (l *load[K, V]) fly(ctx context.Context, fn func(context.Context) ([]V, error)) error {
+	if !l.c.client.spawn(func() { l.run(fn) }) { // the client has just been closed
+		l.c.client.flights.close(l.flight)
+		l.land()
+		l.values, l.failed = fn(ctx)
+		return l.failed
+	}
+	if err := l.wait(ctx); err != nil {
+		l.c.client.leave(l.flight)
+		return err
+	}
+	l.crash.resume()
+	return l.failed
+}
+
+// run is the work of the flight. The function may panic or end the goroutine, so everything after it is deferred.
+func (l *load[K, V]) run(fn func(context.Context) ([]V, error)) {
+	stats := &l.c.client.stats
+	op := Operation{Name: "Load", Template: l.c.template.text()}
+	if len(l.keys) == 1 {
+		op.Key = l.keys[0]
+	}
+	ctx := l.c.client.traceStart(l.ctx, op)
+	ctx, cl := withCall(ctx, l.c.client, l.keys)
+	if l.lease != nil {
+		renewal := time.AfterFunc(leaseTTL/3, func() { l.c.client.spawn(l.renewLease) })
+		defer renewal.Stop()
+	}
+	stats.loads.Add(1)
+	began := time.Now()
+	returned := false
+	defer func() {
+		took := time.Since(began)
+		stats.loadTime.Add(int64(took))
+		if !returned {
+			l.crash = l.c.crashed(ctx, recover())
+		}
+		if l.crash != nil || l.failed != nil {
+			stats.loadErrors.Add(1)
+		}
+		l.settle(cl, took)
+		l.c.client.traceEnd(ctx, op, Outcome{Err: l.failed, StoreErr: l.storeErr})
+	}()
+	l.values, l.failed = fn(ctx)
+	returned = true
+}
+
+// crashed logs a panic with its stack, which ends here, and returns it for the callers.
+func (c *Cached[K, V]) crashed(ctx context.Context, value any) *crash {
+	if value == nil {
+		return &crash{goexit: true}
+	}
+	c.client.log().ErrorContext(ctx, "cachify: a cached function panicked",
+		"template", c.template.text(), "panic", fmt.Sprint(value), "stack", string(debug.Stack()))
+	return &crash{value: value}
+}
+
+// settle brings the results to the store and to the passengers, or frees the lease if there are none to store.
+func (l *load[K, V]) settle(cl *call, took time.Duration) {
+	defer l.land()
+	flights := &l.c.client.flights
+	if flights.abandoned(l.flight) {
+		return // the lease has been freed already
+	}
+	l.err = l.failed
+	share := l.crash == nil && l.failed == nil
+	ttl, wanted, tags := cl.decided(l.c.ttl)
+	if share && wanted && l.head != nil && l.encode(took, tags) {
+		share = l.store(ttl, tags)
+	} else if l.lease != nil {
+		l.c.client.free(l.ctx, l.flight)
+	}
+	boarded := flights.close(l.flight)
+	switch {
+	case !share:
+		l.entries = nil
+	case boarded && l.entries == nil && !l.alone:
+		l.encode(took, tags)
+	}
+}
+
+// encode makes the entries of the values. If one can't be encoded, none is stored or shared: each passenger runs
+// the function for itself.
+func (l *load[K, V]) encode(took time.Duration, tags []string) bool {
+	entries := make([][]byte, len(l.values))
+	for i, a := range l.addresses {
+		e := envelope{
+			flags: flagValue, id: l.id, created: time.Now().UnixMicro(), loadTime: took, stamp: l.stamp,
+			fingerprint: l.c.fingerprint, tags: union(a.names, tags),
+		}
+		var err error
+		if entries[i], err = e.encode(l.c.codec, a.key, &l.values[i]); err != nil {
+			l.alone, l.storeErr = true, err
+			l.c.client.warnOnce(l.ctx, "cachify: a value can't be encoded and is not stored", l.c.template.text(), err)
+			return false
+		}
+	}
+	l.entries = entries
+	return true
+}
+
+// store puts the entries in the place of head, where that is still there. A Reset, Put or newer lease has
+// taken it away, and so wins. store says whether passengers may have the values.
+func (l *load[K, V]) store(ttl time.Duration, added []string) (share bool) {
+	l.c.noteTTL(ttl)
+	tags := l.addresses[0].tags
+	for _, a := range l.addresses[1:] {
+		tags = union(tags, a.tags)
+	}
+	static := len(tags)
+	for _, tag := range added {
+		tags = union(tags, []string{l.c.client.tagKey(tag)})
+	}
+	ttls := make([]time.Duration, len(l.keys))
+	for i := range ttls {
+		ttls[i] = l.c.withJitter(ttl)
+	}
+	op, cancel := l.c.client.opContext(context.WithoutCancel(l.ctx))
+	defer cancel()
+	done, stamps, err := l.c.client.store.Set(op, l.head, l.keys, l.entries, ttls, tags)
+	if l.storeErr = l.c.client.report(op, err); err == nil {
+		l.c.client.stats.dropped.Add(count(done, false))
+	}
+	// Passengers have seen for themselves that no tag they knew of had outrun the load. Of those that were added
+	// during the load they could not know.
+	return len(tags) == static || err == nil && fresh(l.stamp, append(stamps[:1:1], stamps[static:]...))
+}
+
+// renewLease keeps the lease alive for as long as the function runs. It is started for long loads only.
+func (l *load[K, V]) renewLease() {
+	c := l.c.client
+	tick := time.NewTicker(leaseTTL / 3)
+	defer tick.Stop()
+	for {
+		op, cancel := c.opContext(l.ctx)
+		done, err := c.store.Expire(op, l.lease, leaseTTL, l.keys)
+		cancel()
+		if c.report(l.ctx, err) == nil && count(done, true) == 0 {
+			return // all are reset or replaced
+		}
+		select {
+		case <-l.done:
+			return
+		case <-l.ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// giveUp frees leases that may have been taken although the attempt failed, in the background.
+func (c *Client) giveUp(ctx context.Context, lease *envelope, keys ...string) {
+	f := &flight{keys: keys, lease: lease.head()}
+	c.spawn(func() { c.free(ctx, f) })
+}
+
+// leave takes a passenger off a flight before its landing. If it was the last one, nobody waits for the load's
+// result, and the lease is freed for the next caller without waiting for the function to notice.
+func (c *Client) leave(f *flight) {
+	if c.flights.leave(f) && f.lease != nil {
+		c.spawn(func() { c.free(f.ctx, f) })
+	}
+}
+
+// free gives up the leases of a load that has nothing to store.
+func (c *Client) free(ctx context.Context, f *flight) {
+	ctx = context.WithoutCancel(ctx)
+	op, cancel := c.opContext(ctx)
+	defer cancel()
+	_, err := c.store.Delete(op, f.lease, f.keys)
+	_ = c.report(ctx, err) // the lease then ends by its ttl
+}
+
+// noteTTL remembers the longest time that an entry of this process may live.
+func (c *Cached[K, V]) noteTTL(ttl time.Duration) {
+	if ttl == NoExpiry {
+		ttl = foreverTTL
+	}
+	for {
+		longest := c.longest.Load()
+		if int64(ttl) <= longest || c.longest.CompareAndSwap(longest, int64(ttl)) {
+			return
+		}
+	}
+}
+
+func (c *Cached[K, V]) withJitter(ttl time.Duration) time.Duration {
+	if c.jitter == 0 || ttl == NoExpiry {
+		return ttl
+	}
+	return max(ttl-time.Duration(rand.Float64()*c.jitter*float64(ttl)), time.Millisecond)
+}
+
+func count(done []bool, want bool) (n int64) {
+	for _, d := range done {
+		if d == want {
+			n++
+		}
+	}
+	return n
+}
+
+// union returns a's elements, then those of b that are not among them. It changes neither.
+func union(a, b []string) []string {
+	all := a[:len(a):len(a)]
+	for _, s := range b {
+		if !slices.Contains(all, s) {
+			all = append(all, s)
+		}
+	}
+	return all
+}

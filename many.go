@@ -1,0 +1,309 @@
+package cachify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// manyAtOnce bounds how many of one GetMany's misses are loaded, or waited for, at the same time.
+const manyAtOnce = 16
+
+// GetMany is Get for many arguments: all hits cost one round trip together, arguments of one key count once, and
+// the values come in the order of args. Misses are loaded by the function, up to 16 at a time, or, where the wrapper
+// was made with [Cached.Batch], in one call of the batch function.
+//
+// The error joins those of the arguments that failed, each naming its key. The values of the others are there all
+// the same.
+func (c *Cached[K, V]) GetMany(ctx context.Context, args []K) ([]V, error) {
+	m := c.newMany(args)
+	op := Operation{Name: "GetMany", Template: c.template.text()}
+	ctx = c.client.traceStart(ctx, op)
+	var out Outcome
+	misses := m.readHits(ctx, &out)
+	if c.batch != nil && len(misses) > 0 {
+		misses = m.loadBatch(ctx, misses, &out)
+	}
+	m.getEach(ctx, misses)
+	values, err := m.results()
+	out.Err = err
+	c.client.traceEnd(ctx, op, out)
+	return values, err
+}
+
+// A many is one call of GetMany.
+type many[K, V any] struct {
+	c     *Cached[K, V]
+	index []int         // of args, in what follows
+	items []*item[K, V] // one a key, and one for each of the arguments that have none
+}
+
+type item[K, V any] struct {
+	address[K]
+	value V
+	err   error
+	crash *crash // err's place if the function did not return
+}
+
+func split[T any](items []T, want func(T) bool) (wanted, others []T) {
+	for _, it := range items {
+		if want(it) {
+			wanted = append(wanted, it)
+		} else {
+			others = append(others, it)
+		}
+	}
+	return wanted, others
+}
+
+func keysOf[K, V any](items []*item[K, V]) []string {
+	keys := make([]string, len(items))
+	for i, it := range items {
+		keys[i] = it.key
+	}
+	return keys
+}
+
+func argsOf[K, V any](items []*item[K, V]) []K {
+	args := make([]K, len(items))
+	for i, it := range items {
+		args[i] = it.args
+	}
+	return args
+}
+
+func addressesOf[K, V any](items []*item[K, V]) []*address[K] {
+	addresses := make([]*address[K], len(items))
+	for i, it := range items {
+		addresses[i] = &it.address
+	}
+	return addresses
+}
+
+// tagsOf returns all tags of items, each once.
+func tagsOf[K, V any](items []*item[K, V]) []string {
+	tags := items[0].tags
+	if len(tags) == wrapperTags {
+		return tags // nobody has more
+	}
+	seen := make(map[string]bool)
+	var all []string
+	for _, it := range items {
+		for _, tag := range it.tags {
+			if !seen[tag] {
+				seen[tag] = true
+				all = append(all, tag)
+			}
+		}
+	}
+	return all
+}
+
+// pick returns the stamps of want, out of those of tags.
+func pick(stamps []int64, tags, want []string) []int64 {
+	if len(want) == len(tags) {
+		return stamps // the same tags, in the same order
+	}
+	picked := make([]int64, len(want))
+	for i, tag := range want {
+		picked[i] = stamps[slices.Index(tags, tag)]
+	}
+	return picked
+}
+
+func (c *Cached[K, V]) newMany(args []K) *many[K, V] {
+	m := &many[K, V]{c: c, index: make([]int, len(args))}
+	byKey := make(map[string]int, len(args))
+	for i, arg := range args {
+		a, err := c.address(arg)
+		if err != nil {
+			a = address[K]{args: arg} // getEach runs the function
+		}
+		at, seen := byKey[a.key]
+		if !seen || a.key == "" {
+			at = len(m.items)
+			byKey[a.key] = at
+			m.items = append(m.items, &item[K, V]{address: a})
+		}
+		m.index[i] = at
+	}
+	return m
+}
+
+// readHits reads everything at once and returns the misses. If the store can't be read, all are.
+func (m *many[K, V]) readHits(ctx context.Context, out *Outcome) (misses []*item[K, V]) {
+	var keyed []*item[K, V]
+	for _, it := range m.items {
+		if it.key == "" || m.c.client.retries.holds(it.key, it.tags) {
+			misses = append(misses, it)
+		} else {
+			keyed = append(keyed, it)
+		}
+	}
+	if len(keyed) == 0 || m.c.client.breaker.open.Load() || m.c.client.isClosed() || ctx.Err() != nil {
+		return append(misses, keyed...)
+	}
+	tags := tagsOf(keyed)
+	op, cancel := m.c.client.opContext(ctx)
+	defer cancel()
+	values, stamps, err := m.c.client.store.Get(op, keysOf(keyed), tags)
+	if m.c.client.report(ctx, err) != nil {
+		out.StoreErr = err
+		return append(misses, keyed...)
+	}
+	for i, it := range keyed {
+		if values[i] != nil {
+			_, found, err := m.c.read(ctx, &it.address, values[i], pick(stamps, tags, it.tags), &it.value)
+			if err == nil && found == isValue {
+				m.c.client.stats.hits.Add(1)
+				continue
+			}
+		}
+		misses = append(misses, it)
+	}
+	return misses
+}
+
+// loadBatch takes the leases of as many misses as it can get and loads these in one call. It returns the others, which
+// have no key or are being loaded elsewhere.
+func (m *many[K, V]) loadBatch(ctx context.Context, misses []*item[K, V], out *Outcome) (others []*item[K, V]) {
+	keyed, others := split(misses, func(it *item[K, V]) bool { return it.key != "" })
+	if len(keyed) == 0 || ctx.Err() != nil {
+		return misses
+	}
+	if m.c.client.isClosed() || m.c.client.breaker.open.Load() {
+		m.callBatch(ctx, keyed)
+		return others
+	}
+	lease := m.c.newLease()
+	mine, stamp, err := m.takeLeases(ctx, lease, keyed)
+	if err != nil {
+		out.StoreErr = err
+		m.callBatch(ctx, keyed)
+		return others
+	}
+	if len(mine) == 0 {
+		return misses
+	}
+	m.c.client.stats.misses.Add(int64(len(mine)))
+	l := m.c.leasedLoad(ctx, lease, stamp, addressesOf(mine)...)
+	err = l.fly(ctx, func(ctx context.Context) ([]V, error) { return m.c.runBatch(ctx, argsOf(mine)) })
+	m.deliver(mine, l.values, err)
+	_, rest := split(misses, func(it *item[K, V]) bool { return slices.Contains(mine, it) })
+	return rest
+}
+
+// callBatch loads items in one call without the store.
+func (m *many[K, V]) callBatch(ctx context.Context, items []*item[K, V]) {
+	m.c.client.stats.bypasses.Add(int64(len(items)))
+	values, err := m.c.runBatch(ctx, argsOf(items))
+	m.deliver(items, values, err)
+}
+
+func (c *Cached[K, V]) runBatch(ctx context.Context, args []K) ([]V, error) {
+	values, err := c.batch(ctx, args)
+	if err == nil && len(values) != len(args) {
+		return nil, fmt.Errorf("cachify: the batch function of %q returned %d values for %d arguments: it must return one for each, in their order",
+			c.template.text(), len(values), len(args))
+	}
+	return values, err
+}
+
+func (m *many[K, V]) deliver(items []*item[K, V], values []V, err error) {
+	for i, it := range items {
+		if it.err = err; err == nil {
+			it.value = values[i]
+		}
+	}
+}
+
+// takeLeases puts lease on as many of items as have nothing or nothing usable in the store, and returns those.
+func (m *many[K, V]) takeLeases(ctx context.Context, lease *envelope, items []*item[K, V]) (mine []*item[K, V], stamp int64, err error) {
+	tags := tagsOf(items)
+	op, cancel := m.c.client.opContext(ctx)
+	defer cancel()
+	values, stamps, err := m.c.client.store.Lease(op, lease.bytes(), leaseTTL, keysOf(items), tags)
+	if m.c.client.report(ctx, err) != nil {
+		m.c.client.giveUp(ctx, lease, keysOf(items)...)
+		return nil, 0, err
+	}
+	took := make([]bool, len(items))
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(manyAtOnce)
+	for i, it := range items {
+		if values[i] == nil {
+			took[i] = true
+			continue
+		}
+		e, found, err := m.c.read(ctx, &it.address, values[i], pick(stamps, tags, it.tags), new(V))
+		switch {
+		case err != nil:
+			group.Go(func() error { return err })
+		case found == isLease:
+			took[i] = e.id == lease.id
+		case found != isValue:
+			group.Go(func() (err error) {
+				took[i], err = m.c.replace(gctx, it.key, values[i], lease)
+				return err
+			})
+		}
+	}
+	if err := group.Wait(); err != nil {
+		m.c.client.giveUp(ctx, lease, keysOf(items)...)
+		return nil, 0, err
+	}
+	for i, it := range items {
+		if took[i] {
+			mine = append(mine, it)
+		}
+	}
+	if stamp, err = m.c.client.noteStamp(ctx, stamps); err != nil {
+		m.c.client.giveUp(ctx, lease, keysOf(items)...)
+	}
+	return mine, stamp, err
+}
+
+// getEach does what is left one by one. A panic in one of them becomes the caller's when all are done.
+func (m *many[K, V]) getEach(ctx context.Context, items []*item[K, V]) {
+	var group errgroup.Group
+	group.SetLimit(manyAtOnce)
+	for _, it := range items {
+		group.Go(func() error {
+			returned := false
+			defer func() {
+				if !returned {
+					value := recover()
+					it.crash = &crash{value: value, goexit: value == nil}
+				}
+			}()
+			if it.key == "" {
+				it.value, it.err = m.c.Get(ctx, it.args)
+			} else {
+				it.value, it.err = m.c.get(ctx, &it.address, new(Outcome))
+			}
+			returned = true
+			return nil
+		})
+	}
+	_ = group.Wait() // each item has its own error
+	for _, it := range items {
+		it.crash.resume()
+	}
+}
+
+func (m *many[K, V]) results() ([]V, error) {
+	var errs []error
+	for _, it := range m.items {
+		if it.err != nil {
+			errs = append(errs, fmt.Errorf("cachify: GetMany %s: %w", it.key, it.err))
+		}
+	}
+	values := make([]V, len(m.index))
+	for i, at := range m.index {
+		values[i] = m.items[at].value
+	}
+	return values, errors.Join(errs...)
+}

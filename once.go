@@ -1,0 +1,191 @@
+package cachify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// OnceOptions are the settings of a [Once]. Nil, or a zero field, means the default.
+type OnceOptions struct {
+	// TTL is how long the lock lives without renewal, at least a millisecond, or [NoExpiry] for ever, in which case it
+	// is never renewed. It bounds how long a process that died keeps others out.
+	// Default: Options.LockTTL.
+	TTL time.Duration
+
+	// Wait is how long Do waits for the lock if somebody else holds it, beside ctx.
+	// Default: 0, not at all.
+	Wait time.Duration
+
+	// Keep leaves the lock in place after a run that returned no error, until its TTL ends: the function runs at most once
+	// per TTL, not just one at a time. A run that failed or panicked frees it at once.
+	// Default: false, the lock is released after each run.
+	Keep bool
+
+	// NoRenew turns off the renewal of the lock while the function runs. The function's ctx is then cancelled when the
+	// TTL ends.
+	// Default: false, the lock is renewed for as long as the function runs.
+	NoRenew bool
+}
+
+// A Once runs a function one at a time for each key, across all processes. It is safe for concurrent use.
+// Make one with [NewOnce].
+type Once[K, V any] struct {
+	client   *Client
+	fn       Func[K, V]
+	template *template[K]
+	prefix   string
+	opts     OnceOptions
+	onLocked *V // nil: ErrLocked
+}
+
+// NewOnce wraps fn so that it runs one at a time for each key that template makes of its arguments (see docs/keys.md).
+//
+// The errors are those of a nil client or function and of what was wrong with the client's options, a
+// [*TemplateError] for a template that does not parse or does not fit K, and options out of range.
+func NewOnce[K, V any](c *Client, template string, fn Func[K, V], opts *OnceOptions) (*Once[K, V], error) {
+	if err := c.usable(); err != nil {
+		return nil, err
+	}
+	if fn == nil {
+		return nil, fmt.Errorf("cachify: template %q: the function is nil: give NewOnce the function to run", template)
+	}
+	var o OnceOptions
+	if opts != nil {
+		o = *opts
+	}
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	if o.TTL == 0 {
+		o.TTL = c.opts.LockTTL
+	}
+	t, err := newTemplate[K](template)
+	if err != nil {
+		return nil, err
+	}
+	return &Once[K, V]{client: c, fn: fn, template: t, prefix: c.opts.Prefix + "once:", opts: o}, nil
+}
+
+func (o *OnceOptions) check() error {
+	err := checkLockTTL("OnceOptions.TTL", o.TTL)
+	if o.Wait < 0 {
+		err = errors.Join(err, fmt.Errorf("cachify: OnceOptions.Wait is %v: it must be positive, or 0 for no waiting", o.Wait))
+	}
+	return err
+}
+
+// ReturnOnLocked returns a copy of o whose Do, where it would return [ErrLocked], returns v and no error instead.
+// The lock is shared with o. All callers get the same v, so leave what it points to unchanged.
+func (o *Once[K, V]) ReturnOnLocked(v V) *Once[K, V] {
+	with := *o
+	with.onLocked = &v
+	return &with
+}
+
+// Do runs the function if nobody else runs it for this key, and returns what it returns. Else, after
+// OnceOptions.Wait, it returns ErrLocked, or the value of [Once.ReturnOnLocked].
+//
+// The function runs in the caller's goroutine. Its ctx is cancelled with cause [ErrLockLost] as soon as the lock is
+// known to be lost, and before its TTL can have run out; what the function does after that is not protected any
+// more. If the lock was lost, by that or by a forced [Once.Release], Do returns the function's value with an error that
+// wraps ErrLockLost, beside the function's own.
+//
+// Do fails closed: if the store can't be reached, its error comes back and the function does not run. The lock is
+// released also after a panic, and when ctx is cancelled.
+func (o *Once[K, V]) Do(ctx context.Context, args K) (v V, err error) {
+	key, err := o.Key(args)
+	if err != nil {
+		return v, err
+	}
+	op := Operation{Name: "Do", Template: o.template.text(), Key: key}
+	ctx = o.client.traceStart(ctx, op)
+	var out Outcome
+	defer func() {
+		out.Err = err
+		o.client.traceEnd(ctx, op, out)
+	}()
+	if err := ctx.Err(); err != nil {
+		return v, err
+	}
+	if o.client.isClosed() {
+		return v, ErrClosed
+	}
+	h, err := o.client.waitHold(ctx, key, o.opts.TTL, o.opts.Wait, !o.opts.NoRenew)
+	if errors.Is(err, ErrLocked) {
+		out.Status = "locked"
+		if o.onLocked != nil && ctx.Err() == nil {
+			return *o.onLocked, nil
+		}
+	}
+	if err != nil {
+		return v, err
+	}
+	out.Status = "ran"
+	return o.run(h, args, &out)
+}
+
+// run runs the function under a lock, and gives the lock back whatever the function does.
+func (o *Once[K, V]) run(h *hold, args K, out *Outcome) (v V, err error) {
+	keep := false
+	defer func() {
+		end := h.release
+		if keep {
+			end = h.keep
+		}
+		if endErr := end(); errors.Is(endErr, ErrLockLost) {
+			err = errors.Join(err, endErr)
+		} else {
+			out.StoreErr = endErr // the function has run; the lock ends by its ttl
+		}
+	}()
+	v, err = o.fn(h.ctx, args)
+	keep = o.opts.Keep && err == nil
+	return v, err
+}
+
+// IsLocked says whether the function runs for args anywhere, or, with OnceOptions.Keep, has run within the TTL.
+func (o *Once[K, V]) IsLocked(ctx context.Context, args K) (bool, error) {
+	key, err := o.Key(args)
+	if err != nil {
+		return false, err
+	}
+	return o.client.isLocked(ctx, key)
+}
+
+// Release removes the lock for args, whoever holds it. It is meant for operators and for tests: a function that
+// is running under it goes on until it notices that its ctx is cancelled, at the next renewal at the latest.
+// It is no error if there is no lock.
+func (o *Once[K, V]) Release(ctx context.Context, args K) error {
+	key, err := o.Key(args)
+	if err != nil {
+		return err
+	}
+	return o.client.forceRelease(ctx, key)
+}
+
+// Key returns the key of the lock for args, exactly as it is in Redis. An error means that args has no key,
+// such as a NaN.
+func (o *Once[K, V]) Key(args K) (string, error) {
+	return o.template.render(o.prefix, args)
+}
+
+func (c *Client) isLocked(ctx context.Context, key string) (bool, error) {
+	op, cancel := c.opContext(ctx)
+	defer cancel()
+	values, _, err := c.store.Get(op, []string{key}, nil)
+	if c.report(ctx, err) != nil {
+		return false, fmt.Errorf("cachify: IsLocked %s: %w", key, err)
+	}
+	return values[0] != nil, nil
+}
+
+func (c *Client) forceRelease(ctx context.Context, key string) error {
+	op, cancel := c.opContext(ctx)
+	defer cancel()
+	if _, err := c.store.Delete(op, nil, []string{key}); c.report(ctx, err) != nil {
+		return fmt.Errorf("cachify: Release %s: %w", key, err)
+	}
+	return nil
+}

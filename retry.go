@@ -1,0 +1,181 @@
+package cachify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// maxPendingKeys bounds the keys whose reset waits for the store. Beyond it a whole wrapper is reset instead:
+// that makes more misses, but loses nothing.
+const maxPendingKeys = 10_000
+
+const (
+	retryFirst = 100 * time.Millisecond
+	retryMax   = 2 * time.Second
+	retryBatch = 500
+)
+
+// retries holds the resets that could not reach the store, until they are done.
+type retries struct {
+	any     atomic.Bool // whether anything is pending, for the read path
+	mu      sync.Mutex
+	seq     int64
+	keys    map[string]pendingReset
+	tags    map[string]pendingReset
+	running bool
+}
+
+// A pendingReset is unlike every other, so that one that is asked for while an earlier one of the same
+// key is being attempted is not taken for done with it.
+type pendingReset struct {
+	seq   int64
+	until time.Time // when the entry will have expired; zero: never
+}
+
+// addKey has key reset in the background. Its entry will have expired by until (zero: never). wrapperTag
+// stands in for the key when there are too many.
+func (r *retries) addKey(c *Client, key string, until time.Time, wrapperTag string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.keys) < maxPendingKeys {
+		r.addLocked(&r.keys, key, until)
+	} else {
+		r.addLocked(&r.tags, wrapperTag, time.Time{})
+	}
+	r.startLocked(c)
+}
+
+// addTags has tags (keys of tags, without the stamp's) reset in the background.
+func (r *retries) addTags(c *Client, tags []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, tag := range tags {
+		r.addLocked(&r.tags, tag, time.Time{})
+	}
+	r.startLocked(c)
+}
+
+func (r *retries) addLocked(m *map[string]pendingReset, key string, until time.Time) {
+	if *m == nil {
+		*m = make(map[string]pendingReset)
+	}
+	r.seq++
+	(*m)[key] = pendingReset{r.seq, until}
+	r.any.Store(true)
+}
+
+func (r *retries) startLocked(c *Client) {
+	if !r.running {
+		r.running = c.spawn(c.retryResets)
+	}
+}
+
+// retryResets runs until nothing is pending or the client is closed.
+func (c *Client) retryResets() {
+	for wait := retryFirst; ; wait = min(2*wait, retryMax) {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-time.After(jittered(wait)):
+		}
+		for c.retryBatch(c.ctx) == nil {
+			if c.retries.stopIfEmpty() {
+				return
+			}
+		}
+	}
+}
+
+// retryBatch attempts some of the pending resets. Its errors do not count for the breaker: its pace is its own.
+func (c *Client) retryBatch(ctx context.Context) error {
+	keys, tags := c.retries.batch()
+	op, cancel := c.opContext(ctx)
+	defer cancel()
+	if len(keys) > 0 {
+		if _, err := c.store.Delete(op, nil, slices.Collect(maps.Keys(keys))); err != nil {
+			return err
+		}
+		c.retries.done(c, keys, nil)
+	}
+	if len(tags) > 0 {
+		all := slices.AppendSeq([]string{c.stampKey}, maps.Keys(tags))
+		if _, err := c.store.Advance(op, DefaultTTL, all); err != nil {
+			return err
+		}
+		c.retries.done(c, nil, tags)
+	}
+	return nil
+}
+
+// batch returns some of what is pending, and forgets what has expired meanwhile.
+func (r *retries) batch() (keys, tags map[string]pendingReset) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	keys = make(map[string]pendingReset)
+	for key, p := range r.keys {
+		switch {
+		case !p.until.IsZero() && now.After(p.until):
+			delete(r.keys, key)
+		case len(keys) < retryBatch:
+			keys[key] = p
+		}
+	}
+	return keys, maps.Clone(r.tags)
+}
+
+// done takes what has been reset off the pending ones, except where it has been asked for again.
+func (r *retries) done(c *Client, keys, tags map[string]pendingReset) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := len(r.keys) + len(r.tags)
+	maps.DeleteFunc(r.keys, func(key string, p pendingReset) bool { return keys[key] == p })
+	maps.DeleteFunc(r.tags, func(tag string, p pendingReset) bool { return tags[tag] == p })
+	after := len(r.keys) + len(r.tags)
+	c.stats.resetRetries.Add(int64(before - after))
+	r.any.Store(after > 0)
+}
+
+func (r *retries) stopIfEmpty() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.running = len(r.keys)+len(r.tags) > 0
+	r.any.Store(r.running)
+	return !r.running
+}
+
+// holds says whether the reset of an entry, by its key or one of its tags, waits for the store.
+func (r *retries) holds(key string, tags []string) bool {
+	if !r.any.Load() {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, held := r.keys[key]
+	return held || slices.ContainsFunc(tags, func(tag string) bool { return r.tags[tag] != pendingReset{} })
+}
+
+func (r *retries) pending() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.keys) + len(r.tags)
+}
+
+// lastResets is Close's last attempt at what is still pending.
+func (c *Client) lastResets() error {
+	var err error
+	for err == nil && c.retries.pending() > 0 {
+		err = c.retryBatch(context.Background())
+	}
+	if err == nil {
+		return nil
+	}
+	return errors.Join(fmt.Errorf("cachify: %d resets could not reach the store before the client was closed: "+
+		"their entries live until they expire", c.retries.pending()), err)
+}

@@ -1,0 +1,82 @@
+package cachify
+
+import (
+	"context"
+	"time"
+)
+
+// A Store keeps what clients remember and lock. [Redis] and [Memory] are the two that come with
+// cachify; docs/stores.md tells how to write another one, and package storetest holds it to the
+// contract below.
+//
+// A store knows keys, bytes and times to live, not what the bytes mean. Two ideas carry all the
+// promises of this package:
+//
+//   - A value is told apart by its head, its first bytes. Set, Expire and Delete with a head act
+//     only on a key whose present value begins with that head, and compare and act in one atomic
+//     step. A nil head acts always. Entries begin with an id of their own, so a head names one
+//     particular lease or value.
+//   - A tag is a key that holds a stamp, a number that only grows. The first tag of a list is
+//     always the one that hands out stamps for its prefix, the others are those that entries carry.
+//     The tags of one call always hash to one Redis Cluster slot; keys may be spread over all.
+//
+// Parallel slices have one length, and results come in the order of keys or tags. Every method
+// honours its ctx, is safe for concurrent use, keeps no reference to the slices it is given, and
+// gives slices that are the caller's own. A ttl is positive or [NoExpiry], and is rounded up to whole
+// milliseconds. An error from a call for several keys means that any of them may or may not have been done.
+type Store interface {
+	// Get reads keys and tags. A key that is absent or expired gives nil, a tag that is absent
+	// gives 0 (stamps are positive).
+	Get(ctx context.Context, keys, tags []string) (values [][]byte, stamps []int64, err error)
+
+	// Lease is Get, except that each key that is absent is set to lease for ttl in the step that
+	// reads it. Its value is then nil: the caller has the lease. If an attempt is repeated after a
+	// lost reply the caller may find its own lease as the value instead. Where the store can still
+	// be read but not written to, Lease gives the values that are there, and an error if any is absent.
+	// A lease is not evicted before its ttl ends.
+	Lease(ctx context.Context, lease []byte, ttl time.Duration, keys, tags []string) (values [][]byte, stamps []int64, err error)
+
+	// Set writes values[i] to keys[i] for ttls[i], where head allows it, and tells those who watch the
+	// keys. done[i] says whether it was written; a value whose own first len(head) bytes are there already
+	// counts as written, so that a repeated attempt recognises itself.
+	//
+	// In the same round trip it sees to it that all of tags exist: one that is absent gets the present stamp
+	// of tags[0] (which itself starts from the clock when absent), and each of tags[1:] will be there for at
+	// least the longest of ttls from now. It gives their stamps as they are then. No tags: nothing of this.
+	Set(ctx context.Context, head []byte, keys []string, values [][]byte, ttls []time.Duration, tags []string) (done []bool, stamps []int64, err error)
+
+	// Expire sets the time to live of keys anew where head allows it, and done says where it did.
+	// An absent key is never created.
+	Expire(ctx context.Context, head []byte, ttl time.Duration, keys []string) (done []bool, err error)
+
+	// Delete removes keys where head allows it, and tells those who watch them, also where nothing was there.
+	// done says which were there and are gone.
+	Delete(ctx context.Context, head []byte, keys []string) (done []bool, err error)
+
+	// Advance takes the next stamp, writes it to all of tags and returns it. The next stamp is the greater of
+	// tags[0]'s stamp plus one and the store's clock in microseconds since 1970, so that a lost tags[0] can't
+	// take it back. A tag in tags[1:] stays for at least ttl; tags[0] does not expire.
+	Advance(ctx context.Context, ttl time.Duration, tags []string) (stamp int64, err error)
+
+	// Lock sets key to token for ttl if the key is absent, and says whether it did. A key that holds token already
+	// counts as set, so that a repeated attempt recognises itself. A lock is not evicted before its ttl ends.
+	Lock(ctx context.Context, key, token string, ttl time.Duration) (bool, error)
+
+	// Extend sets the time to live of a lock that holds token anew, and says whether it did.
+	Extend(ctx context.Context, key, token string, ttl time.Duration) (bool, error)
+
+	// Unlock removes a lock that holds token, tells those who watch key, and says whether it was there.
+	Unlock(ctx context.Context, key, token string) (bool, error)
+
+	// Watch returns a channel that receives after key was written or removed by Set, Delete or Unlock of any
+	// client, once for any number of changes, until stop is called. It also receives when
+	// notifications begin and after they may have been lost: so check key after each receive. It does not tell of
+	// an expiry, and may lose a notification: check now and then as well. Watch does no I/O of its own and
+	// returns at once; it may be called with a key that is watched already. stop may be called more than once.
+	Watch(key string) (changes <-chan struct{}, stop func())
+
+	// Open is called by [New] and does no I/O. Close is called by [Client.Close], once for each
+	// Open: the last one ends what the store has started for its clients. A store can be opened again.
+	Open()
+	Close() error
+}
