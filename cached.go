@@ -298,7 +298,8 @@ func (c *Cached[K, V]) stampNow(ctx context.Context) (int64, error) {
 	if c.client.report(ctx, err) != nil {
 		return 0, err
 	}
-	return c.client.noteStamp(ctx, stamps)
+	err = c.client.ensureStamp(ctx, stamps)
+	return stamps[0], err
 }
 
 func (c *Cached[K, V]) peek(ctx context.Context, a *address[K]) (v V, ok bool, err error) {

@@ -58,7 +58,8 @@ func (w *zoneWriter) write(t time.Time) error {
 	}
 	z := zone{name: t.Location().String()}
 	z.abbreviation, z.offset = t.Zone()
-	if fixedZone(t) {
+	// A fixed zone's location is called like the zone. So are few that are loaded, EST or CET.
+	if z.name == z.abbreviation && reflect.DeepEqual(t.Location(), time.FixedZone(z.name, z.offset)) {
 		z.name = ""
 	}
 	if z == w.last {
@@ -72,17 +73,6 @@ func (w *zoneWriter) write(t time.Time) error {
 		return err
 	}
 	return w.enc.EncodeInt(int64(z.offset))
-}
-
-// fixedZone says whether the zone of t was made by [time.FixedZone]: its location is called like the zone, as few that
-// are loaded are (EST, but also CET), and half a year later it is still the same.
-func fixedZone(t time.Time) bool {
-	name, offset := t.Zone()
-	if name != t.Location().String() {
-		return false
-	}
-	later, laterOffset := t.Add(183 * 24 * time.Hour).Zone()
-	return later == name && laterOffset == offset
 }
 
 type zoneReader struct {

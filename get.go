@@ -65,12 +65,7 @@ func (c *Cached[K, V]) get(ctx context.Context, a *address[K], out *Outcome) (v 
 				continue // it has changed since
 			}
 		}
-		stamp, err := c.client.noteStamp(ctx, stamps)
-		if err != nil {
-			c.client.giveUp(ctx, lease, a.key)
-			return c.failOpen(ctx, a, out, start, err)
-		}
-		return c.lead(ctx, c.leasedLoad(ctx, lease, stamp, a), out)
+		return c.lead(ctx, c.leasedLoad(ctx, lease, stamps[0], a), out)
 	}
 }
 
@@ -122,7 +117,10 @@ func (c *Cached[K, V]) takeLease(ctx context.Context, lease *envelope, a *addres
 	op, cancel := c.client.opContext(ctx)
 	defer cancel()
 	values, stamps, err := c.client.store.Lease(op, lease.bytes(), leaseTTL, []string{a.key}, a.tags)
-	if c.client.report(ctx, err) != nil {
+	if c.client.report(ctx, err) == nil {
+		err = c.client.ensureStamp(ctx, stamps)
+	}
+	if err != nil {
 		c.client.giveUp(ctx, lease, a.key)
 		return nil, nil, err
 	}

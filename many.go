@@ -226,7 +226,10 @@ func (m *many[K, V]) takeLeases(ctx context.Context, lease *envelope, items []*i
 	op, cancel := m.c.client.opContext(ctx)
 	defer cancel()
 	values, stamps, err := m.c.client.store.Lease(op, lease.bytes(), leaseTTL, keysOf(items), tags)
-	if m.c.client.report(ctx, err) != nil {
+	if m.c.client.report(ctx, err) == nil {
+		err = m.c.client.ensureStamp(ctx, stamps)
+	}
+	if err != nil {
 		m.c.client.giveUp(ctx, lease, keysOf(items)...)
 		return nil, 0, err
 	}
@@ -260,10 +263,7 @@ func (m *many[K, V]) takeLeases(ctx context.Context, lease *envelope, items []*i
 			mine = append(mine, it)
 		}
 	}
-	if stamp, err = m.c.client.noteStamp(ctx, stamps); err != nil {
-		m.c.client.giveUp(ctx, lease, keysOf(items)...)
-	}
-	return mine, stamp, err
+	return mine, stamps[0], nil
 }
 
 // getEach does what is left one by one. A panic in one of them becomes the caller's when all are done.

@@ -22,11 +22,6 @@ func (c *Cached[K, V]) refresh(ctx context.Context, a *address[K], out *Outcome)
 		if err != nil {
 			return c.failOpen(ctx, a, out, start, err)
 		}
-		stamp, err := c.client.noteStamp(ctx, stamps)
-		if err != nil {
-			c.client.giveUp(ctx, lease, a.key)
-			return c.failOpen(ctx, a, out, start, err)
-		}
 		if data != nil {
 			var old V
 			e, found, err := c.read(ctx, a, data, stamps, &old)
@@ -35,7 +30,7 @@ func (c *Cached[K, V]) refresh(ctx context.Context, a *address[K], out *Outcome)
 			}
 			if found == isValue {
 				l := c.makeLoad(ctx, newID(), []*address[K]{a})
-				l.head, l.stamp = e.head(), stamp
+				l.head, l.stamp = e.head(), stamps[0]
 				return c.lead(ctx, l, out)
 			}
 			if e.id != lease.id {
@@ -48,6 +43,6 @@ func (c *Cached[K, V]) refresh(ctx context.Context, a *address[K], out *Outcome)
 				}
 			}
 		}
-		return c.lead(ctx, c.leasedLoad(ctx, lease, stamp, a), out)
+		return c.lead(ctx, c.leasedLoad(ctx, lease, stamps[0], a), out)
 	}
 }

@@ -69,16 +69,20 @@ func (c *Client) advanceOnce(ctx context.Context, tags []string) error {
 	return c.report(ctx, err)
 }
 
-// noteStamp returns the stamp for a load to note, from the stamps that were read with its lease. The first
-// load of a prefix finds none and begins them.
-func (c *Client) noteStamp(ctx context.Context, stamps []int64) (int64, error) {
+// ensureStamp fills in the prefix's stamp where stamps, as just read, have none: the first load of a prefix begins it, and
+// so does the first one after it was evicted.
+func (c *Client) ensureStamp(ctx context.Context, stamps []int64) error {
 	if stamps[0] != 0 {
-		return stamps[0], nil
+		return nil
 	}
 	op, cancel := c.opContext(ctx)
 	defer cancel()
-	stamp, err := c.store.Advance(op, NoExpiry, []string{c.stampKey})
-	return stamp, c.report(ctx, err)
+	_, begun, err := c.store.Set(op, nil, nil, nil, nil, []string{c.stampKey})
+	if c.report(ctx, err) != nil {
+		return err
+	}
+	stamps[0] = begun[0]
+	return nil
 }
 
 // fresh says whether what noted the given stamp has outrun no reset, by the stamps now at the prefix (first) and at

@@ -196,3 +196,12 @@ func errUncarried(path string, t reflect.Type) error {
 	}
 	return fmt.Errorf("%s has type %s, and a %s can't be encoded: leave it out with the tag %s, or cache a type of your own", path, t, t.Kind(), "`msgpack:\"-\" json:\"-\"`")
 }
+
+// pointerToNil refuses a pointer to what may be nil: codecs write nil for either.
+func pointerToNil(t reflect.Type, path string) error {
+	switch t.Elem().Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map, reflect.Interface:
+		return fmt.Errorf("%s has type %s, and a pointer to nil would come back as nil: use %s", path, t, t.Elem())
+	}
+	return nil
+}

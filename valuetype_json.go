@@ -26,6 +26,9 @@ func (c jsonChecker) check(t reflect.Type, path string, addressable bool) error 
 			return errUncarried(path, t)
 		}
 	case reflect.Pointer:
+		if err := pointerToNil(t, path); err != nil {
+			return err
+		}
 		return c.check(t.Elem(), path, true)
 	case reflect.Slice:
 		return c.check(t.Elem(), path+"[]", true)

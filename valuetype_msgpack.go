@@ -27,9 +27,8 @@ func (c msgpackChecker) check(t reflect.Type, path string, addressable bool) err
 			return errUncarried(path, t)
 		}
 	case reflect.Pointer:
-		switch t.Elem().Kind() {
-		case reflect.Pointer, reflect.Slice, reflect.Map, reflect.Interface:
-			return fmt.Errorf("%s has type %s, and a pointer to nil would come back as nil: use %s", path, t, t.Elem())
+		if err := pointerToNil(t, path); err != nil {
+			return err
 		}
 		return c.check(t.Elem(), path, true)
 	case reflect.Slice:

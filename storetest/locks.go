@@ -140,7 +140,7 @@ func oneAtATime(h *harness) {
 			}
 			inside.Add(-1)
 			if ok, err := store.Unlock(h.Context(), key, token); err != nil || !ok {
-				return fmt.Errorf("Unlock by the holder gave %t, %v", ok, err)
+				return fmt.Errorf("the holder's Unlock gave %t, %v", ok, err)
 			}
 		}
 		return nil

@@ -9,9 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
-	_ "modernc.org/sqlite" // the driver "sqlite", without cgo
+	"modernc.org/sqlite" // the driver "sqlite", without cgo
+	sqlite3 "modernc.org/sqlite/lib"
 )
+
+// busyTimeout is how long a call waits for the writer of another connection.
+const busyTimeout = 5 * time.Second
 
 // seededUsers is how many users a new database starts with.
 const seededUsers = 20_000
@@ -60,7 +65,7 @@ func openRepository(ctx context.Context, path string, pause func(context.Context
 	}
 	r.db.SetMaxOpenConns(8)
 	r.db.SetMaxIdleConns(8)
-	if err := r.migrate(ctx); err != nil {
+	if err := r.migrateWhenFree(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the database %s: %w", path, err), r.Close())
 	}
 	return r, nil
@@ -78,10 +83,27 @@ func sqliteDSN(path string) (string, error) {
 		path = "/" + path // Windows: file:///C:/users.db
 	}
 	query := url.Values{
-		"_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(NORMAL)"},
+		"_pragma": {fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "journal_mode(WAL)", "synchronous(NORMAL)"},
 		"_txlock": {"immediate"},
 	}
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}).String(), nil
+}
+
+// migrateWhenFree is migrate with patience: while another process turns a new file to WAL, SQLite refuses
+// connections at once, without busy_timeout.
+func (r *repository) migrateWhenFree(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, busyTimeout)
+	defer cancel()
+	for {
+		err := r.migrate(ctx)
+		var refused *sqlite.Error
+		if !errors.As(err, &refused) || refused.Code() != sqlite3.SQLITE_BUSY {
+			return err
+		}
+		if sleep(10*time.Millisecond)(ctx) != nil {
+			return err
+		}
+	}
 }
 
 // migrate makes and seeds the table in one transaction, so that of several instances that start

@@ -283,6 +283,35 @@ func TestInstancesAgree(t *testing.T) {
 	})
 }
 
+// What is read, and cached, while an update is under way is reset when it is done.
+func TestReadDuringUpdate(t *testing.T) {
+	eachStore(t, func(t *testing.T, open func() cachify.Store) {
+		db := newDB(t)
+		a, b := newInstance(t, open(), db), newInstance(t, open(), db)
+		entered, release := a.hold()
+		answer := make(chan response, 1)
+		go func() { answer <- send(t.Context(), "PUT", a.url+"/users/42", ann) }()
+		receive(t, entered)
+		for _, cache := range []string{"miss", "hit"} {
+			if user := get[User](t, b, "/users/42", cache); user.Name != "User 42" {
+				t.Fatalf("%+v", user)
+			}
+			if users := get[[]User](t, b, "/users?skip=41", cache); users[0].Name != "User 42" {
+				t.Fatalf("%+v", users[0])
+			}
+		}
+		release()
+		got := receive(t, answer)
+		got.check(t, "PUT", http.StatusOK)
+		if user := get[User](t, b, "/users/42", "miss"); user.Name != "Ann" {
+			t.Fatalf("%+v", user)
+		}
+		if users := get[[]User](t, b, "/users?skip=41", "miss"); users[0].Name != "Ann" {
+			t.Fatalf("%+v", users[0])
+		}
+	})
+}
+
 // An update that the caller has given up may be written all the same, so what is cached must go.
 func TestAbandonedUpdateResets(t *testing.T) {
 	eachStore(t, func(t *testing.T, open func() cachify.Store) {
@@ -294,6 +323,9 @@ func TestAbandonedUpdateResets(t *testing.T) {
 		i.pause.Store(&giveUp)
 		if _, err := i.svc.Update(ctx, UpdateUser{UserID: 42, Name: "Ann", Email: "ann@example.com"}); !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
+		}
+		if strings.Contains(i.log.String(), "is late") {
+			t.Fatalf("the resets ended with the caller:\n%s", i.log.String())
 		}
 		get[User](t, i, "/users/42", "miss")
 	})
@@ -324,7 +356,7 @@ func TestSeedOnce(t *testing.T) {
 	db, free := filepath.Join(t.TempDir(), "users.db"), func(context.Context) error { return nil }
 	var seeded atomic.Int64
 	var wg sync.WaitGroup
-	for range 4 {
+	for range 8 {
 		wg.Go(func() {
 			repo, err := openRepository(t.Context(), db, free)
 			if err != nil {

@@ -33,17 +33,17 @@ func TestHandOver(t *testing.T) {
 	time.Sleep(time.Until(began.Add(2 * time.Second))) // a lease lives for 1.5 seconds
 	killed := time.Now()
 	loader.kill()
-	var h hit
-	waiter.receive(&h)
+	var o outcome
+	waiter.receive(&o)
 
 	var lags latencies
-	for _, done := range h.Done {
+	for _, done := range o.Done {
 		lags.add(done.Sub(killed))
 	}
 	t.Logf("%d callers waited for a load of %v in a process that was then killed; done after its death: %v; loads of their own: %d",
-		waiters, killed.Sub(began).Round(time.Millisecond), &lags, len(h.LoadEnds))
-	if h.Wrong != 0 || len(h.LoadEnds) != 1 {
-		t.Errorf("%d loads, %d wrong answers; want one load and no wrong answer", len(h.LoadEnds), h.Wrong)
+		waiters, killed.Sub(began).Round(time.Millisecond), &lags, len(o.LoadEnds))
+	if o.Wrong != 0 || len(o.LoadEnds) != 1 {
+		t.Errorf("%d loads, %d wrong answers; want one load and no wrong answer", len(o.LoadEnds), o.Wrong)
 	}
 	if lags.min() < handOverLoad {
 		t.Errorf("a caller was done %v after the death of the loading process: it did not wait for it", lags.min())
@@ -91,22 +91,22 @@ func waiterChild(addr string) {
 		}
 		p.send(true)
 	}()
-	h := hit{Done: make([]time.Time, waiters)}
+	o := outcome{Done: make([]time.Time, waiters)}
 	wrong := make([]bool, waiters)
 	together(waiters, func(i int) {
 		v, err := cached.Get(context.Background(), handOverKey)
-		h.Done[i] = time.Now()
+		o.Done[i] = time.Now()
 		wrong[i] = err != nil || v != handOverKey
 	})
 	close(ends)
 	for end := range ends {
-		h.LoadEnds = append(h.LoadEnds, end)
+		o.LoadEnds = append(o.LoadEnds, end)
 	}
 	for _, w := range wrong {
 		if w {
-			h.Wrong++
+			o.Wrong++
 		}
 	}
-	p.send(h)
+	p.send(o)
 	p.receive(&start)
 }

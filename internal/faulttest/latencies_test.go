@@ -37,4 +37,4 @@ func (l *latencies) String() string {
 }
 
 // short leaves out the digits that mean nothing.
-func short(d time.Duration) time.Duration { return d.Round(max(d/1000, 1).Truncate(1)) }
+func short(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }

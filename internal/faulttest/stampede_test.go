@@ -26,8 +26,8 @@ type shot struct {
 	At  time.Time
 }
 
-// A hit tells what a shot did in one process.
-type hit struct {
+// An outcome is what callers of one process saw.
+type outcome struct {
 	LoadEnds    []time.Time
 	Done        []time.Time // one for each caller
 	Wrong       int         // callers that got an error or another value
@@ -64,18 +64,18 @@ func TestStampede(t *testing.T) {
 	}
 }
 
-func fire(processes []*process, s shot) (all hit) {
+func fire(processes []*process, s shot) (all outcome) {
 	for _, p := range processes {
 		p.send(s)
 	}
 	for _, p := range processes {
-		var h hit
-		p.receive(&h)
-		all.LoadEnds = append(all.LoadEnds, h.LoadEnds...)
-		all.Done = append(all.Done, h.Done...)
-		all.Wrong += h.Wrong
-		all.Hits += h.Hits
-		all.Waits += h.Waits
+		var o outcome
+		p.receive(&o)
+		all.LoadEnds = append(all.LoadEnds, o.LoadEnds...)
+		all.Done = append(all.Done, o.Done...)
+		all.Wrong += o.Wrong
+		all.Hits += o.Hits
+		all.Waits += o.Waits
 	}
 	return all
 }
@@ -98,20 +98,20 @@ func stampedeChild(addr string) {
 	for s := (shot{}); p.receive(&s); {
 		before := c.Stats()
 		ends = nil
-		h := hit{Done: make([]time.Time, stampedeCallers)}
+		o := outcome{Done: make([]time.Time, stampedeCallers)}
 		var wrong atomic.Int64
 		time.Sleep(time.Until(s.At))
 		together(stampedeCallers, func(i int) {
 			v, err := cached.Get(context.Background(), s.Key)
-			h.Done[i] = time.Now()
+			o.Done[i] = time.Now()
 			if err != nil || v != fmt.Sprint(s.Key) {
 				wrong.Add(1)
 			}
 		})
 		after := c.Stats()
-		h.LoadEnds, h.Wrong = ends, int(wrong.Load())
-		h.Hits, h.Waits = after.Hits-before.Hits, after.Waits-before.Waits
-		p.send(h)
+		o.LoadEnds, o.Wrong = ends, int(wrong.Load())
+		o.Hits, o.Waits = after.Hits-before.Hits, after.Waits-before.Waits
+		p.send(o)
 	}
 }
 

@@ -65,3 +65,54 @@ func size(s *Store) (entries, timers, queued, tags, tagTimers int) {
 	s.tags.tags.Range(func(_, _ any) bool { tags++; return true })
 	return entries, timers, queued, tags, len(s.tags.expiry.heap)
 }
+
+// checkBooks compares what the store counts with what is there.
+func checkBooks(t *testing.T, s *Store) {
+	t.Helper()
+	var bytes int64
+	for i := range s.shards {
+		sh := &s.shards[i]
+		timed, evictable := 0, 0
+		for key, e := range sh.entries {
+			bytes += cost(key, e.value)
+			if e.until.Load() != never {
+				timed++
+			}
+			if e.evictable {
+				evictable++
+			}
+		}
+		queued := 0
+		for e := sh.sieve.oldest; e != nil; e = e.newer {
+			queued++
+		}
+		if queued != evictable || queued != sh.sieve.length || timed != len(sh.expiry.heap) {
+			t.Errorf("shard %d: %d of %d evictable values in the queue, whose length is %d; %d of %d timers in the heap",
+				i, queued, evictable, sh.sieve.length, len(sh.expiry.heap), timed)
+		}
+	}
+	for i := range s.shards {
+		checkHeap(t, s.shards[i].expiry.heap)
+	}
+	checkHeap(t, s.tags.expiry.heap)
+	if bytes != s.used.Load() {
+		t.Errorf("the entries take %d bytes, the store counts %d", bytes, s.used.Load())
+	}
+	var tags int64
+	s.tags.tags.Range(func(name, _ any) bool { tags += int64(len(name.(string))) + tagOverhead; return true })
+	if tags != s.tags.used.Load() {
+		t.Errorf("the tags take %d bytes, the store counts %d", tags, s.tags.used.Load())
+	}
+}
+
+func checkHeap(t *testing.T, h timerHeap) {
+	t.Helper()
+	for i, timer := range h {
+		if timer.place != i {
+			t.Errorf("a timer at %d of the heap believes it is at %d", i, timer.place)
+		}
+		if i > 0 && h.Less(i, (i-1)/2) {
+			t.Errorf("the timer at %d of the heap ends before the one above it", i)
+		}
+	}
+}

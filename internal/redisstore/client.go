@@ -61,7 +61,6 @@ func honoursDeadlines(o *redis.ClusterOptions) bool {
 	return o.ContextTimeoutEnabled && o.ReadTimeout >= 0 && o.WriteTimeout >= 0
 }
 
-
 // A commander runs commands, as all of go-redis' clients do.
 type commander interface {
 	Process(ctx context.Context, cmd redis.Cmder) error

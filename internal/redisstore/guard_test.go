@@ -21,17 +21,24 @@ const (
 	grace   = 50 * time.Millisecond
 )
 
-// answersInTime calls all methods, each with a ctx of its own, on a server that does not answer.
+// answersInTime calls all methods, each with a ctx of its own, on a server that does not answer. One that is late gets
+// another chance, as the machine may have been busy.
 func answersInTime(t *testing.T, s *Store) {
 	t.Helper()
 	for _, m := range methods {
-		start := time.Now()
-		ctx, cancel := context.WithDeadline(t.Context(), start.Add(timeout))
-		err := m.call(ctx, s)
-		took := time.Since(start)
-		cancel()
-		if !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "cachify: redis: ") {
-			t.Errorf("%s: error %v, want one of ours that wraps %v", m.name, err, context.DeadlineExceeded)
+		var took time.Duration
+		for range 3 {
+			start := time.Now()
+			ctx, cancel := context.WithDeadline(t.Context(), start.Add(timeout))
+			err := m.call(ctx, s)
+			took = time.Since(start)
+			cancel()
+			if !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "cachify: redis: ") {
+				t.Errorf("%s: error %v, want one of ours that wraps %v", m.name, err, context.DeadlineExceeded)
+			}
+			if took <= timeout+grace {
+				break
+			}
 		}
 		if took > timeout+grace {
 			t.Errorf("%s took %v with a timeout of %v", m.name, took, timeout)

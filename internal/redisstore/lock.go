@@ -21,11 +21,8 @@ func (s *Store) Lock(ctx context.Context, key, token string, ttl time.Duration) 
 	if ms < 0 {
 		return s.lockForever(ctx, "lock", key, token, "set")
 	}
-	if _, ok := ctx.Deadline(); !ok { // redislock would make ttl the deadline
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Hour)
-		defer cancel()
-	}
+	ctx, cancel := withDeadline(ctx)
+	defer cancel()
 	locks := redislock.New(obtainer{scripter{s.client, s}})
 	_, err = locks.Obtain(ctx, key, time.Duration(ms)*time.Millisecond, &redislock.Options{Token: token})
 	return held(ctx, "lock", key, err)
@@ -40,6 +37,8 @@ func (s *Store) Extend(ctx context.Context, key, token string, ttl time.Duration
 	if ms < 0 {
 		return s.lockForever(ctx, "extend", key, token, "")
 	}
+	ctx, cancel := withDeadline(ctx)
+	defer cancel()
 	lock, err := holding(ctx, key, token, scripter{s.client, s})
 	if err == nil {
 		err = lock.Refresh(ctx, time.Duration(ms)*time.Millisecond, nil)
@@ -64,6 +63,14 @@ func checkLock(token string, ttl time.Duration) (ms int64, err error) {
 		return 0, errors.New("cachify: redis: a lock's token must not be empty")
 	}
 	return millis(ttl)
+}
+
+// withDeadline gives ctx a deadline if it has none: redislock would make the ttl one.
+func withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, time.Hour)
 }
 
 func held(ctx context.Context, what, key string, err error) (bool, error) {

@@ -162,6 +162,7 @@ func TestStopAndCont(t *testing.T) {
 }
 
 func TestStoppedServerEndsWithItsTest(t *testing.T) {
+	Need(t)
 	var s *Server
 	t.Run("stop", func(t *testing.T) {
 		s = Start(t)

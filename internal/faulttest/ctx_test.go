@@ -1,0 +1,108 @@
+package faulttest
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"testing"
+	"time"
+
+	"github.com/go-cachify/cachify"
+	"github.com/go-cachify/cachify/internal/redistest"
+)
+
+const patience = 50 * time.Millisecond // of the callers here
+
+// all are the methods that do I/O.
+func all() map[string]func(context.Context, *wrappers) error {
+	calls := maps.Clone(failOpen)
+	maps.Copy(calls, failClosed)
+	return calls
+}
+
+// TestCtxOnSilentServer holds each method to its ctx while the server does not answer.
+func TestCtxOnSilentServer(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		ctx  func(context.Context) (context.Context, context.CancelFunc)
+		took time.Duration
+		err  error
+	}{
+		{"deadline", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, patience)
+		}, patience, context.DeadlineExceeded},
+		{"cancelled before", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			cancel()
+			return ctx, cancel
+		}, 0, context.Canceled},
+		{"cancelled meanwhile", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			time.AfterFunc(patience, cancel)
+			return ctx, cancel
+		}, patience, context.Canceled},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			server := redistest.Start(t)
+			warmed := warm(t, server, all())
+			server.Stop()
+			defer server.Cont()
+			watch := newStopwatch(t)
+			var longest time.Duration
+			for name, call := range all() {
+				ctx, cancel := test.ctx(t.Context())
+				longest = max(longest, watch.time(name, test.took, func() {
+					if err := call(ctx, warmed[name]); !errors.Is(err, test.err) {
+						t.Errorf("%s: error %v, want %v", name, err, test.err)
+					}
+				}))
+				cancel()
+			}
+			t.Logf("%d methods, the slowest took %v", len(warmed), longest)
+		})
+	}
+}
+
+// TestCtxWhileWaiting ends a caller's ctx while it waits for the load of another process, and while its own load runs.
+func TestCtxWhileWaiting(t *testing.T) {
+	server := redistest.Start(t)
+	hold := make(chan struct{})
+	loading := make(chan struct{}, 2)
+	load := func(ctx context.Context, _ int64) (string, error) {
+		loading <- struct{}{}
+		select {
+		case <-hold:
+			return "loaded", nil
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	}
+	mine := cachify.Must(cachify.NewCached(newClient(t, server.Client(t)), "slow-<key>", load, nil))
+	other := cachify.Must(cachify.NewCached(newClient(t, server.Client(t)), "slow-<key>", load, nil))
+	watch := newStopwatch(t)
+
+	type answer struct {
+		v   string
+		err error
+	}
+	loaded := make(chan answer, 1)
+	go func() {
+		v, err := other.Get(context.Background(), 1)
+		loaded <- answer{v, err}
+	}()
+	<-loading
+	for what, key := range map[string]int64{"a wait for another process": 1, "a load of one's own": 2} {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		took := watch.time(what, patience, func() {
+			if _, err := mine.Get(ctx, key); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: error %v, want %v", what, err, context.DeadlineExceeded)
+			}
+		})
+		cancel()
+		t.Logf("%s with a deadline of %v took %v", what, patience, took)
+	}
+	close(hold)
+	if a := <-loaded; a.err != nil || a.v != "loaded" {
+		t.Errorf("the other process got %q, %v, want its load's result", a.v, a.err)
+	}
+}

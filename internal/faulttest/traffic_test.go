@@ -1,0 +1,213 @@
+package faulttest
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/go-cachify/cachify"
+)
+
+const (
+	rows    = 50
+	callers = 32                     // of all clients together
+	pace    = 2 * time.Millisecond   // of a caller, so that the machine is not what is measured
+	rowTTL  = 300 * time.Millisecond // so that there are hits, loads and waits at any time
+	resets  = 10 * time.Millisecond  // a client's time between two of them
+)
+
+// A row is what is cached. Its version only grows.
+type row struct {
+	ID, Version int64
+	Name        string
+}
+
+// Traffic is callers of Get, and now and then Reset, on clients that know nothing of each other as if they were
+// in different processes. It checks each answer: the row that was asked for, and no version older than what the Resets
+// that had returned when the call began allow.
+type traffic struct {
+	t        testing.TB
+	versions [rows]atomic.Int64
+	clients  []*trafficClient
+	machine  *machine
+	phase    atomic.Pointer[phase]
+	phases   []*phase
+	stop     context.CancelFunc
+	running  sync.WaitGroup
+}
+
+type trafficClient struct {
+	*cachify.Client
+	traffic *traffic
+	cached  *cachify.Cached[int64, row]
+	floors  [rows]atomic.Int64 // what a Get that begins now must give at least
+}
+
+// A phase is a part of the time of a test.
+type phase struct {
+	name string
+
+	mu        sync.Mutex
+	gets      latencies
+	resets    latencies
+	resetErrs int
+	errs      []error // of Get, and of what it gave
+	stall     time.Duration
+}
+
+// startTraffic starts callers on a client for each of rdbs.
+func startTraffic(t testing.TB, rdbs ...redis.UniversalClient) *traffic {
+	tr := &traffic{t: t, machine: watchMachine(t)}
+	for _, rdb := range rdbs {
+		c := &trafficClient{Client: newClient(t, rdb), traffic: tr}
+		c.cached = cachify.Must(cachify.NewCached(c.Client, "row-<id>", tr.load, &cachify.CachedOptions{TTL: rowTTL, Jitter: 0.5}))
+		tr.clients = append(tr.clients, c)
+	}
+	tr.enter("before")
+	ctx, cancel := context.WithCancel(t.Context())
+	tr.stop = func() { cancel(); tr.running.Wait() }
+	t.Cleanup(tr.stop)
+	for _, c := range tr.clients {
+		for range callers / len(tr.clients) {
+			tr.running.Go(func() { every(ctx, pace, c.get) })
+		}
+		tr.running.Go(func() { every(ctx, resets, c.reset) })
+	}
+	eventually(t, resumed, "the first hits", tr.hit())
+	return tr
+}
+
+// every calls f again and again, with pauses of d on average.
+func every(ctx context.Context, d time.Duration, f func()) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(d/2 + rand.N(d)):
+			f()
+		}
+	}
+}
+
+// load is the function: it reads the row and then takes its time, so that what it returns may be old by then.
+func (tr *traffic) load(_ context.Context, id int64) (row, error) {
+	version := tr.versions[id].Load()
+	time.Sleep(loaderTime)
+	return row{id, version, fmt.Sprint("row ", id)}, nil
+}
+
+// enter begins a phase. What began earlier counts for the earlier one.
+func (tr *traffic) enter(name string) {
+	if p := tr.phase.Load(); p != nil {
+		p.stall = tr.machine.takeStall()
+	}
+	p := &phase{name: name}
+	tr.phases = append(tr.phases, p)
+	tr.phase.Store(p)
+}
+
+// hit gives a condition: that every client has had a hit since.
+func (tr *traffic) hit() func() bool {
+	var before []int64
+	for _, c := range tr.clients {
+		before = append(before, c.Stats().Hits)
+	}
+	return func() bool {
+		for i, c := range tr.clients {
+			if c.Stats().Hits == before[i] {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+// open says whether the circuit breakers of all clients are.
+func (tr *traffic) open() bool {
+	for _, c := range tr.clients {
+		if !c.Stats().BreakerOpen {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *trafficClient) get() {
+	id := rand.Int64N(rows)
+	p, floor := c.traffic.phase.Load(), c.floors[id].Load()
+	began := time.Now()
+	v, err := c.cached.Get(context.Background(), id)
+	took := time.Since(began)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("get %d: %w", id, err)
+	case v.ID != id || v.Name != fmt.Sprint("row ", id):
+		err = fmt.Errorf("get %d gave %+v", id, v)
+	case v.Version < floor:
+		err = fmt.Errorf("get %d gave version %d after a Reset at %d", id, v.Version, floor)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.gets.add(took)
+	if err != nil {
+		p.errs = append(p.errs, err)
+	}
+}
+
+// reset writes a row and then resets its entry. A Reset that failed holds for the client's own callers all the same.
+func (c *trafficClient) reset() {
+	id := rand.Int64N(rows)
+	p, version := c.traffic.phase.Load(), c.traffic.versions[id].Add(1)
+	began := time.Now()
+	err := c.cached.Reset(context.Background(), id)
+	took := time.Since(began)
+	for _, other := range c.traffic.clients {
+		if err == nil || other == c {
+			raise(&other.floors[id], version)
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.resets.add(took)
+	if err != nil {
+		p.resetErrs++
+	}
+}
+
+func raise(floor *atomic.Int64, version int64) {
+	for old := floor.Load(); old < version && !floor.CompareAndSwap(old, version); old = floor.Load() {
+	}
+}
+
+// finish ends the traffic, prints its figures and checks them: no caller has seen an error or an old row, and each call
+// took at most the function's time and the operation timeout. Where the breaker is open, the timeout is not to be paid.
+func (tr *traffic) finish() {
+	tr.t.Helper()
+	tr.stop()
+	tr.phase.Load().stall = tr.machine.takeStall()
+	for _, p := range tr.phases {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		tr.t.Logf("%s: %d gets, %d errors, %v; %d resets, %d failed, %v; machine %v",
+			p.name, len(p.gets.d), len(p.errs), &p.gets, len(p.resets.d), p.resetErrs, &p.resets, short(p.stall))
+		for _, err := range p.errs[:min(len(p.errs), 3)] {
+			tr.t.Errorf("%s: %v", p.name, err)
+		}
+		limit := loaderTime + opTimeout
+		if p.name == breakerOpen {
+			limit = loaderTime
+		}
+		if limit += allowance(p.stall); p.gets.max() > limit {
+			tr.t.Errorf("%s: a Get took %v, want at most %v", p.name, p.gets.max(), limit)
+		}
+		if limit := opTimeout + allowance(p.stall); p.resets.max() > limit {
+			tr.t.Errorf("%s: a Reset took %v, want at most %v", p.name, p.resets.max(), limit)
+		}
+	}
+}
