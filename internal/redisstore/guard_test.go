@@ -86,6 +86,7 @@ func TestSilentServer(t *testing.T) {
 		{"cluster with ContextTimeoutEnabled", redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{addr}, ContextTimeoutEnabled: true})},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			defer test.rdb.Close()
 			answersInTime(t, New(test.rdb))
 		})
