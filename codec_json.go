@@ -9,9 +9,9 @@ import (
 
 // JSON is a codec that uses encoding/json, its tags and its marshalers. Take it where others read the entries, or
 // where a type carries itself in JSON alone. It keeps what encoding/json keeps: a time keeps its offset but not its
-// zone's name, numbers in an interface come back as float64, bytes that are not UTF-8 in a string are replaced,
-// a pointer to nil comes back as nil. Types of which encoding/json would silently lose a field, or that it could
-// not read again, are an error of the constructor.
+// zone's name, a number in an interface comes back as a float64, bytes of a string that are not UTF-8 are replaced.
+// Types of which encoding/json would silently lose a field, or that it could not read again, are an error of
+// the constructor.
 func JSON() Codec { return jsonCodec{} }
 
 type jsonCodec struct{}

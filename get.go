@@ -13,40 +13,38 @@ const maxLeaseWaits = 3
 // whose lease is there.
 func (c *Cached[K, V]) get(ctx context.Context, a *address[K], out *Outcome) (v V, err error) {
 	start := time.Now()
+	missed := false
 	for waits := 0; ; {
-		if err := ctx.Err(); err != nil {
-			return v, err
-		}
-		if c.client.breaker.open.Load() || c.client.isClosed() {
+		switch {
+		case ctx.Err() != nil:
+			return v, ctx.Err()
+		case c.client.breaker.open.Load() || c.client.isClosed():
 			return c.bypass(ctx, a, out, time.Time{})
-		}
-		if waits == maxLeaseWaits || c.client.retries.holds(a.key, a.tags) {
+		case waits == maxLeaseWaits || c.client.retries.holds(a.key, a.tags):
 			return c.bypass(ctx, a, out, start)
 		}
 		lease := c.newLease()
-		data, stamps, err := c.takeLease(ctx, lease, a)
+		f, err := c.look(ctx, a, lease, &v)
 		if err != nil {
 			return c.failOpen(ctx, a, out, start, err)
 		}
-		e, found := envelope{id: lease.id}, isVacant
-		if data != nil {
-			if e, found, err = c.read(ctx, a, data, stamps, &v); err != nil {
-				return c.failOpen(ctx, a, out, start, err)
-			}
-		}
-		if found == isValue {
+		if f.what == isValue {
 			out.Status = "hit"
 			c.client.stats.hits.Add(1)
 			return v, nil
 		}
-		if waits == 0 {
+		if !missed {
+			missed = true
 			c.client.stats.misses.Add(1)
 		}
-		if found == isLease && e.id != lease.id {
+		if f.what == isVacant {
+			return c.lead(ctx, c.leasedLoad(ctx, lease, f.stamps[0], a), out)
+		}
+		if f.what == isLease {
 			if loading(ctx, c.client, a.key) {
 				return c.bypass(ctx, a, out, time.Now())
 			}
-			if s := c.board(ctx, a, e.id, stamps); s.flight != nil {
+			if s := c.board(ctx, a, f.id, f.stamps); s.flight != nil {
 				v, again, err := c.ride(ctx, a, s, out)
 				if !again {
 					return v, err
@@ -54,26 +52,39 @@ func (c *Cached[K, V]) get(ctx context.Context, a *address[K], out *Outcome) (v 
 				waits++
 				continue
 			}
-			found = isStale
 		}
-		if found == isStale || found == isForeign {
-			took, err := c.replace(ctx, a.key, data, lease)
-			if err != nil {
-				return c.failOpen(ctx, a, out, start, err)
-			}
-			if !took {
-				continue // it has changed since
-			}
+		if err := c.remove(ctx, a.key, f.head); err != nil {
+			return c.failOpen(ctx, a, out, start, err)
 		}
-		return c.lead(ctx, c.leasedLoad(ctx, lease, stamps[0], a), out)
 	}
+}
+
+// A found is what a caller saw at a key.
+type found struct {
+	what   finding
+	id     entryID
+	head   []byte
+	stamps []int64
+}
+
+// look reads the entry into v, or takes the lease if nothing is there, which it then says.
+func (c *Cached[K, V]) look(ctx context.Context, a *address[K], lease *envelope, v *V) (found, error) {
+	data, stamps, err := c.takeLease(ctx, lease, a)
+	if err != nil || data == nil {
+		return found{what: isVacant, stamps: stamps}, err
+	}
+	e, what, err := c.read(ctx, a, data, stamps, v)
+	if what == isLease && e.id == lease.id {
+		what = isVacant // the attempt that took it lost its reply
+	}
+	return found{what, e.id, data[:min(headSize, len(data))], stamps}, err
 }
 
 // What a key was found to hold.
 type finding int
 
 const (
-	isVacant  finding = iota // nothing
+	isVacant  finding = iota // nothing, or by now the caller's own lease
 	isValue                  // a value that may be given out
 	isLease                  // the lease of a load
 	isStale                  // a value of this wrapper that a reset of tags has outrun
@@ -127,16 +138,13 @@ func (c *Cached[K, V]) takeLease(ctx context.Context, lease *envelope, a *addres
 	return values[0], stamps, nil
 }
 
-// replace puts lease in the place of what data was read from, if that is still there.
-func (c *Cached[K, V]) replace(ctx context.Context, key string, data []byte, lease *envelope) (bool, error) {
+// remove takes away what begins with head, if that is still there: a value that is no use, or the lease of a load that
+// has been outrun.
+func (c *Cached[K, V]) remove(ctx context.Context, key string, head []byte) error {
 	op, cancel := c.client.opContext(ctx)
 	defer cancel()
-	done, _, err := c.client.store.Set(op, data[:min(headSize, len(data))], []string{key}, [][]byte{lease.bytes()}, []time.Duration{leaseTTL}, nil)
-	if c.client.report(ctx, err) != nil {
-		c.client.giveUp(ctx, lease, key)
-		return false, err
-	}
-	return done[0], nil
+	_, err := c.client.store.Delete(op, head, []string{key})
+	return c.client.report(ctx, err)
 }
 
 // board finds a seat for a caller that has just read the lease id and stamps: in the load, if that is of this process, or

@@ -45,7 +45,8 @@ type item[K, V any] struct {
 	address[K]
 	value V
 	err   error
-	crash *crash // err's place if the function did not return
+	crash *crash // in err's place if the function did not return
+	head  []byte // of what is to be removed
 }
 
 func split[T any](items []T, want func(T) bool) (wanted, others []T) {
@@ -220,8 +221,25 @@ func (m *many[K, V]) deliver(items []*item[K, V], values []V, err error) {
 	}
 }
 
-// takeLeases puts lease on as many of items as have nothing or nothing usable in the store, and returns those.
+// takeLeases puts lease on as many of items as have nothing or nothing usable in the store, and returns those. What is
+// of no use is removed after the first attempt and leased in a second one.
 func (m *many[K, V]) takeLeases(ctx context.Context, lease *envelope, items []*item[K, V]) (mine []*item[K, V], stamp int64, err error) {
+	mine, useless, stamp, err := m.tryLeases(ctx, lease, items)
+	if err == nil && len(useless) > 0 {
+		if err = m.remove(ctx, useless); err == nil {
+			var more []*item[K, V]
+			more, _, stamp, err = m.tryLeases(ctx, lease, useless)
+			mine = append(mine, more...)
+		}
+	}
+	if err != nil {
+		m.c.client.giveUp(ctx, lease, keysOf(items)...)
+	}
+	return mine, stamp, err
+}
+
+// tryLeases is one attempt at it. It leaves in each useless item the head to remove it by.
+func (m *many[K, V]) tryLeases(ctx context.Context, lease *envelope, items []*item[K, V]) (mine, useless []*item[K, V], stamp int64, err error) {
 	tags := tagsOf(items)
 	op, cancel := m.c.client.opContext(ctx)
 	defer cancel()
@@ -230,40 +248,34 @@ func (m *many[K, V]) takeLeases(ctx context.Context, lease *envelope, items []*i
 		err = m.c.client.ensureStamp(ctx, stamps)
 	}
 	if err != nil {
-		m.c.client.giveUp(ctx, lease, keysOf(items)...)
-		return nil, 0, err
+		return nil, nil, 0, err
 	}
-	took := make([]bool, len(items))
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(manyAtOnce)
 	for i, it := range items {
 		if values[i] == nil {
-			took[i] = true
+			mine = append(mine, it)
 			continue
 		}
-		e, found, err := m.c.read(ctx, &it.address, values[i], pick(stamps, tags, it.tags), new(V))
+		e, what, err := m.c.read(ctx, &it.address, values[i], pick(stamps, tags, it.tags), new(V))
 		switch {
 		case err != nil:
-			group.Go(func() error { return err })
-		case found == isLease:
-			took[i] = e.id == lease.id
-		case found != isValue:
-			group.Go(func() (err error) {
-				took[i], err = m.c.replace(gctx, it.key, values[i], lease)
-				return err
-			})
-		}
-	}
-	if err := group.Wait(); err != nil {
-		m.c.client.giveUp(ctx, lease, keysOf(items)...)
-		return nil, 0, err
-	}
-	for i, it := range items {
-		if took[i] {
+			return nil, nil, 0, err
+		case what == isLease && e.id == lease.id:
 			mine = append(mine, it)
+		case what == isStale || what == isForeign:
+			it.head = values[i][:min(headSize, len(values[i]))]
+			useless = append(useless, it)
 		}
 	}
-	return mine, stamps[0], nil
+	return mine, useless, stamps[0], nil
+}
+
+func (m *many[K, V]) remove(ctx context.Context, items []*item[K, V]) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(manyAtOnce)
+	for _, it := range items {
+		group.Go(func() error { return m.c.remove(ctx, it.key, it.head) })
+	}
+	return group.Wait()
 }
 
 // getEach does what is left one by one. A panic in one of them becomes the caller's when all are done.

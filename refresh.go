@@ -6,8 +6,8 @@ import (
 )
 
 // refresh runs the function whatever the store holds. Over a value it stores by compare-and-set, while Get goes on
-// serving that value; over nothing, or over a lease, it puts a lease of its own, so that the older load has
-// nothing left to replace and callers join this one.
+// serving that value; else it takes the lease, from an older load
+// if need be, which then has nothing left to replace.
 func (c *Cached[K, V]) refresh(ctx context.Context, a *address[K], out *Outcome) (v V, err error) {
 	start := time.Now()
 	for {
@@ -18,31 +18,21 @@ func (c *Cached[K, V]) refresh(ctx context.Context, a *address[K], out *Outcome)
 			return c.bypass(ctx, a, out, start)
 		}
 		lease := c.newLease()
-		data, stamps, err := c.takeLease(ctx, lease, a)
+		var old V
+		f, err := c.look(ctx, a, lease, &old)
 		if err != nil {
 			return c.failOpen(ctx, a, out, start, err)
 		}
-		if data != nil {
-			var old V
-			e, found, err := c.read(ctx, a, data, stamps, &old)
-			if err != nil {
-				return c.failOpen(ctx, a, out, start, err)
-			}
-			if found == isValue {
-				l := c.makeLoad(ctx, newID(), []*address[K]{a})
-				l.head, l.stamp = e.head(), stamps[0]
-				return c.lead(ctx, l, out)
-			}
-			if e.id != lease.id {
-				took, err := c.replace(ctx, a.key, data, lease)
-				if err != nil {
-					return c.failOpen(ctx, a, out, start, err)
-				}
-				if !took {
-					continue // it has changed since
-				}
-			}
+		switch f.what {
+		case isVacant:
+			return c.lead(ctx, c.leasedLoad(ctx, lease, f.stamps[0], a), out)
+		case isValue:
+			l := c.makeLoad(ctx, newID(), []*address[K]{a})
+			l.head, l.stamp = f.head, f.stamps[0]
+			return c.lead(ctx, l, out)
 		}
-		return c.lead(ctx, c.leasedLoad(ctx, lease, stamps[0], a), out)
+		if err := c.remove(ctx, a.key, f.head); err != nil {
+			return c.failOpen(ctx, a, out, start, err)
+		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 //
 //   - A value is told apart by its head, its first bytes. Set, Expire and Delete with a head act
 //     only on a key whose present value begins with that head, and compare and act in one atomic
-//     step. A nil head acts always. Entries begin with an id of their own, so a head names one
+//     step. A nil or empty head acts always. Entries begin with an id of their own, so a head names one
 //     particular lease or value.
 //   - A tag is a key that holds a stamp, a number that only grows. The first tag of a list is
 //     always the one that hands out stamps for its prefix, the others are those that entries carry.
@@ -25,8 +25,8 @@ import (
 // gives slices that are the caller's own. A ttl is positive or [NoExpiry], and is rounded up to whole
 // milliseconds. An error from a call for several keys means that any of them may or may not have been done.
 type Store interface {
-	// Get reads keys and tags. A key that is absent or expired gives nil, a tag that is absent
-	// gives 0 (stamps are positive).
+	// Get reads keys and tags. A key that is absent or expired gives nil (an empty value is not nil), a tag that is absent
+	// gives 0 (stamps are positive). A name is that of a key or of a tag, never of both.
 	Get(ctx context.Context, keys, tags []string) (values [][]byte, stamps []int64, err error)
 
 	// Lease is Get, except that each key that is absent is set to lease for ttl in the step that
@@ -37,12 +37,13 @@ type Store interface {
 	Lease(ctx context.Context, lease []byte, ttl time.Duration, keys, tags []string) (values [][]byte, stamps []int64, err error)
 
 	// Set writes values[i] to keys[i] for ttls[i], where head allows it, and tells those who watch the
-	// keys. done[i] says whether it was written; a value whose own first len(head) bytes are there already
-	// counts as written, so that a repeated attempt recognises itself.
+	// keys. done[i] says whether it was written; a value at least as long as head whose first
+	// len(head) bytes are there already counts as written, so that a repeated attempt recognises itself.
 	//
 	// In the same round trip it sees to it that all of tags exist: one that is absent gets the present stamp
 	// of tags[0] (which itself starts from the clock when absent), and each of tags[1:] will be there for at
-	// least the longest of ttls from now. It gives their stamps as they are then. No tags: nothing of this.
+	// least the longest of ttls from now. This is done whether or not any key was written, or even named. It gives the tags' stamps
+	// as they are then. No tags: nothing of this.
 	Set(ctx context.Context, head []byte, keys []string, values [][]byte, ttls []time.Duration, tags []string) (done []bool, stamps []int64, err error)
 
 	// Expire sets the time to live of keys anew where head allows it, and done says where it did.
@@ -50,7 +51,7 @@ type Store interface {
 	Expire(ctx context.Context, head []byte, ttl time.Duration, keys []string) (done []bool, err error)
 
 	// Delete removes keys where head allows it, and tells those who watch them, also where nothing was there.
-	// done says which were there and are gone.
+	// Where head does not match, watchers may or may not be told. done says which were there and are gone.
 	Delete(ctx context.Context, head []byte, keys []string) (done []bool, err error)
 
 	// Advance takes the next stamp, writes it to all of tags and returns it. The next stamp is the greater of

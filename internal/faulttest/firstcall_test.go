@@ -3,6 +3,7 @@ package faulttest
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -108,30 +109,40 @@ func warm(t testing.TB, server *redistest.Server, calls map[string]func(context.
 // once, not once for each of its steps.
 func TestFirstCall(t *testing.T) {
 	for _, test := range []struct {
-		name  string
-		begin func(*redistest.Server)
+		name       string
+		begin, end func(*redistest.Server)
 	}{
-		{"SIGKILL", (*redistest.Server).Kill},
-		{"SIGSTOP", (*redistest.Server).Stop},
+		{"SIGKILL", (*redistest.Server).Kill, (*redistest.Server).Restart},
+		{"SIGSTOP", (*redistest.Server).Stop, (*redistest.Server).Cont},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			server := redistest.Start(t)
 			open, closed := warm(t, server, failOpen), warm(t, server, failClosed)
-			test.begin(server)
 			watch := newStopwatch(t)
+			test.begin(server)
+			defer test.end(server)
+			var calls sync.WaitGroup
 			for name, w := range open {
-				took := watch.time(name, loaderTime+opTimeout, func() { noError(t, failOpen[name](t.Context(), w)) })
-				t.Logf("%s: no error, %v", name, took)
+				calls.Go(func() {
+					took := watch.time(name, loaderTime+opTimeout, func() {
+						if err := failOpen[name](t.Context(), w); err != nil {
+							t.Errorf("%s: %v", name, err)
+						}
+					})
+					t.Logf("%s: no error, %v", name, took)
+				})
 			}
 			for name, w := range closed {
-				took := watch.time(name, opTimeout, func() {
-					if err := failClosed[name](t.Context(), w); err == nil || errors.Is(err, errRan) || errors.Is(err, cachify.ErrLocked) {
-						t.Errorf("%s: error %v, want the server's", name, err)
-					}
+				calls.Go(func() {
+					took := watch.time(name, opTimeout, func() {
+						if err := failClosed[name](t.Context(), w); err == nil || errors.Is(err, errRan) || errors.Is(err, cachify.ErrLocked) {
+							t.Errorf("%s: error %v, want the server's", name, err)
+						}
+					})
+					t.Logf("%s: the server's error, %v", name, took)
 				})
-				t.Logf("%s: an error, %v", name, took)
 			}
-			server.Cont()
+			calls.Wait()
 		})
 	}
 }

@@ -96,4 +96,3 @@ func TestShortFaults(t *testing.T) {
 		})
 	}
 }
-

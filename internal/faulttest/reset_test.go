@@ -2,11 +2,9 @@ package faulttest
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/go-cachify/cachify"
 	"github.com/go-cachify/cachify/internal/redistest"
@@ -118,54 +116,4 @@ func isClosed(c <-chan struct{}) bool {
 	default:
 		return false
 	}
-}
-
-// TestOnceInOutage has Once fail closed, and work again afterwards: what the server makes of a lock's request when the caller
-// has long given up must not keep others out.
-func TestOnceInOutage(t *testing.T) {
-	server := redistest.Start(t)
-	var ran atomic.Int64
-	run := func(context.Context, struct{}) (string, error) {
-		ran.Add(1)
-		return "ran", nil
-	}
-	once := cachify.Must(cachify.NewOnce(newClient(t, server.Client(t)), "once", run, nil)).ReturnOnLocked("locked")
-	v, err := once.Do(t.Context(), struct{}{})
-	if noError(t, err); v != "ran" {
-		t.Fatalf("Do gave %q", v)
-	}
-	server.Stop()
-	took := newStopwatch(t).time("Do", opTimeout, func() {
-		if v, err := once.Do(t.Context(), struct{}{}); err == nil || v != "" || errors.Is(err, cachify.ErrLocked) {
-			t.Errorf("Do in an outage gave %q, %v; want the server's error", v, err)
-		}
-	})
-	if ran.Load() != 1 {
-		t.Error("the function ran without its lock")
-	}
-	server.Cont()
-	works := eventually(t, resumed, "Do runs the function", func() bool {
-		v, err := once.Do(t.Context(), struct{}{})
-		return err == nil && v == "ran"
-	})
-	t.Logf("Do failed in %v without a run, and worked again %v after the end", took, works)
-}
-
-// TestLockLostInOutage stops the server under a function that runs with a lock: its ctx ends before the lock can have.
-func TestLockLostInOutage(t *testing.T) {
-	const ttl = time.Second
-	server := redistest.Start(t)
-	var took time.Duration
-	watch := newStopwatch(t)
-	once := cachify.Must(cachify.NewOnce(newClient(t, server.Client(t)), "once", func(ctx context.Context, _ struct{}) (bool, error) {
-		server.Stop() // no renewal after this moment
-		took = watch.time("until the loss of the lock", ttl-allowance(0), func() { <-ctx.Done() })
-		return errors.Is(context.Cause(ctx), cachify.ErrLockLost), nil
-	}, &cachify.OnceOptions{TTL: ttl}))
-	told, err := once.Do(t.Context(), struct{}{})
-	server.Cont()
-	if !told || !errors.Is(err, cachify.ErrLockLost) {
-		t.Errorf("the function was told %t, Do gave %v; want both to be %v", told, err, cachify.ErrLockLost)
-	}
-	t.Logf("with a TTL of %v the function was told %v after the server had stopped", ttl, took)
 }

@@ -145,7 +145,7 @@ func TestTooLarge(t *testing.T) {
 	checkBooks(t, s)
 }
 
-// TestScan reads a hot set while twenty times the bound passes by, each value written and read once.
+// TestScan reads a hot set while ten times the bound passes by, each value written and read once.
 func TestScan(t *testing.T) {
 	const valueSize = 1000
 	s := New(small)
@@ -154,7 +154,7 @@ func TestScan(t *testing.T) {
 	value := make([]byte, valueSize)
 	random := rand.New(rand.NewPCG(5, 6))
 	hits, reads := 0, 0
-	for i := range 20 * fits {
+	for i := range 10 * fits {
 		put(t, s, fmt.Sprint("scan", i), value, time.Hour)
 		key := fmt.Sprint("hot", random.IntN(hot))
 		reads++

@@ -10,7 +10,7 @@ import (
 // TestOverhead compares what the store believes it takes with what it takes. Were it to believe in much
 // less, the bound would be no bound; in much more, and memory would lie idle.
 func TestOverhead(t *testing.T) {
-	const n = 50_000
+	const n = 30_000
 	for name, test := range map[string]struct {
 		fill func(s *Store, i int)
 		used func(s *Store) int64

@@ -66,7 +66,7 @@ func TestTagsWithoutKeys(t *testing.T) {
 // TestStampsUnderConcurrency takes many stamps at once, from two lists with one first tag, while others
 // write values with these tags.
 func TestStampsUnderConcurrency(t *testing.T) {
-	const takers, times = 4, 20_000
+	const takers, times = 4, 8000
 	s := New(small)
 	taken := make([][]int64, takers)
 	var group sync.WaitGroup

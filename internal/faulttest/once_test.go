@@ -1,0 +1,96 @@
+package faulttest
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-cachify/cachify"
+	"github.com/go-cachify/cachify/internal/redistest"
+)
+
+// TestOnceInOutage has Once fail closed, and work again afterwards: what the server makes of the request for a lock when the
+// caller has long given up must not keep others out.
+func TestOnceInOutage(t *testing.T) {
+	const keys = 20
+	server := redistest.Start(t)
+	var ran atomic.Int64
+	once := cachify.Must(cachify.NewOnce(newClient(t, server.Client(t)), "once-<key>", func(context.Context, int) (string, error) {
+		ran.Add(1)
+		return "ran", nil
+	}, nil)).ReturnOnLocked("locked")
+	works := func(key int) bool {
+		v, err := once.Do(t.Context(), key)
+		return err == nil && v == "ran"
+	}
+	together(keys, func(key int) {
+		if !works(key) {
+			t.Errorf("Do of %d did not run", key)
+		}
+	})
+	watch := newStopwatch(t)
+	server.Stop()
+	took := watch.time("Do", opTimeout, func() {
+		together(keys, func(key int) {
+			if v, err := once.Do(t.Context(), key); err == nil || v != "" || errors.Is(err, cachify.ErrLocked) {
+				t.Errorf("Do of %d in an outage gave %q, %v; want the server's error", key, v, err)
+			}
+		})
+	})
+	if ran.Load() != keys {
+		t.Error("the function ran without its lock")
+	}
+	server.Cont()
+	back := eventually(t, resumed, "Do runs the function for all keys", func() bool {
+		all := true
+		for key := range keys {
+			all = works(key) && all
+		}
+		return all
+	})
+	t.Logf("%d calls failed in %v without a run, and worked again %v after the end", keys, took, back)
+}
+
+// TestLateLock has the request for a lock reach the server long after the caller has given up, and after the server has answered
+// later requests. Nobody has the lock then, so it must not keep others out.
+func TestLateLock(t *testing.T) {
+	server := redistest.Start(t)
+	proxy := redistest.StartProxy(t, server.Addr())
+	once := cachify.Must(cachify.NewOnce(newClient(t, redistest.NewClient(t, proxy.Addr())), "once", func(context.Context, struct{}) (bool, error) {
+		return true, nil
+	}, nil))
+	_, err := once.Do(t.Context(), struct{}{}) // makes the connection
+	noError(t, err)
+	proxy.Delay(2 * opTimeout)
+	time.AfterFunc(opTimeout/2, func() { proxy.Delay(0) })
+	if _, err := once.Do(t.Context(), struct{}{}); err == nil || errors.Is(err, cachify.ErrLocked) {
+		t.Errorf("Do gave %v, want the server's error", err)
+	}
+	arrived := eventually(t, resumed, "the request arrives", func() bool { return server.Calls()["msetnx"] == 2 })
+	works := eventually(t, resumed, "Do runs the function", func() bool {
+		ran, err := once.Do(t.Context(), struct{}{})
+		return err == nil && ran
+	})
+	t.Logf("the request arrived %v after its caller had given up; Do worked again %v after that", arrived, works)
+}
+
+// TestLockLostInOutage stops the server under a function that runs with a lock: its ctx ends before the lock can have.
+func TestLockLostInOutage(t *testing.T) {
+	const ttl = time.Second
+	server := redistest.Start(t)
+	watch := newStopwatch(t)
+	var took time.Duration
+	once := cachify.Must(cachify.NewOnce(newClient(t, server.Client(t)), "once", func(ctx context.Context, _ struct{}) (bool, error) {
+		server.Stop() // no renewal after this moment
+		took = watch.time("until the loss of the lock", ttl-allowance(0), func() { <-ctx.Done() })
+		return errors.Is(context.Cause(ctx), cachify.ErrLockLost), nil
+	}, &cachify.OnceOptions{TTL: ttl}))
+	told, err := once.Do(t.Context(), struct{}{})
+	server.Cont()
+	if !told || !errors.Is(err, cachify.ErrLockLost) {
+		t.Errorf("the function was told %t, Do gave %v; want %v both times", told, err, cachify.ErrLockLost)
+	}
+	t.Logf("with a TTL of %v the function was told %v after the server had stopped", ttl, took)
+}

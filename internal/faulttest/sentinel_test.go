@@ -1,0 +1,26 @@
+package faulttest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/go-cachify/cachify/internal/redistest"
+)
+
+// TestSentinel uses everything under Sentinel, has the other node take over in the middle of traffic, and uses everything again.
+// A failover loses what the replica has not got yet, so old rows may be seen for a moment; errors may not.
+func TestSentinel(t *testing.T) {
+	sentinel := redistest.StartSentinel(t)
+	everything(t, sentinel.Client(t), sentinel.Client(t))
+	tr := startTraffic(t, sentinel.Client(t), sentinel.Client(t))
+	tr.lossy = true
+	time.Sleep(200 * time.Millisecond)
+	tr.enter(noticed)
+	noError(t, sentinel.Failover(t.Context()))
+	tr.enter(back)
+	hits := eventually(t, resumed, "hits on the new master", tr.hit())
+	time.Sleep(time.Second) // until the old one is a replica
+	tr.finish()
+	t.Logf("hits on the new master %v after it had taken over", hits)
+	everything(t, sentinel.Client(t), sentinel.Client(t))
+}
