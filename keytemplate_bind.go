@@ -92,6 +92,9 @@ func (b *keyBinder) bindScalar(segments []keySegment, t reflect.Type, strict boo
 
 // bindStruct binds placeholders to the fields of the root struct.
 func (b *keyBinder) bindStruct(segments []keySegment, strict bool) error {
+	if _, err := keyFields(b.root); err != nil {
+		return b.fail("", err)
+	}
 	for i, s := range segments {
 		way, err := resolvePath(b.root, s.path)
 		if err != nil {
@@ -190,7 +193,7 @@ func (b *keyBinder) checkMentioned(t reflect.Type, mentions *keyMentions, way []
 		inner, pointers, _ := structBehind(f.typ)
 		if mention == nil {
 			// Name the promoted field that is missing rather than the struct, unless there is none to name.
-			if pointers > 0 || leadsThrough(way, f.typ) {
+			if pointers > 0 {
 				return b.unmentioned(to)
 			}
 			mention = &keyMentions{}
@@ -200,15 +203,6 @@ func (b *keyBinder) checkMentioned(t reflect.Type, mentions *keyMentions, way []
 		}
 	}
 	return nil
-}
-
-func leadsThrough(way []keyField, t reflect.Type) bool {
-	for _, f := range way {
-		if f.typ == t {
-			return true
-		}
-	}
-	return false
 }
 
 // unmentioned says how to mend that the field at the end of way is missing.

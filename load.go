@@ -127,19 +127,20 @@ func (l *load[K, V]) settle(cl *call, took time.Duration) {
 		return // the lease has been freed already
 	}
 	l.err = l.failed
-	share := l.crash == nil && l.failed == nil
-	ttl, wanted, tags := cl.decided(l.c.ttl)
-	if share && wanted && l.head != nil && l.encode(took, tags) {
-		share = l.store(ttl, tags)
+	ok := l.crash == nil && l.failed == nil
+	ttl, wanted, added := cl.decided(l.c.ttl)
+	if ok && wanted && l.head != nil && l.encode(took, added) {
+		l.store(ttl, added)
 	} else if l.lease != nil {
 		l.c.client.free(l.ctx, l.flight)
 	}
-	boarded := flights.close(l.flight)
-	switch {
-	case !share:
+	if boarded := flights.close(l.flight); !ok || !boarded {
+		return
+	}
+	if !l.freshFor(added) {
 		l.entries = nil
-	case boarded && l.entries == nil && !l.alone:
-		l.encode(took, tags)
+	} else if l.entries == nil && !l.alone {
+		l.encode(took, added)
 	}
 }
 
@@ -164,14 +165,13 @@ func (l *load[K, V]) encode(took time.Duration, tags []string) bool {
 }
 
 // store puts the entries in the place of head, where that is still there. A Reset, Put or newer lease has
-// taken it away, and so wins. store says whether passengers may have the values.
-func (l *load[K, V]) store(ttl time.Duration, added []string) (share bool) {
+// taken it away, and so wins.
+func (l *load[K, V]) store(ttl time.Duration, added []string) {
 	l.c.noteTTL(ttl)
 	tags := l.addresses[0].tags
 	for _, a := range l.addresses[1:] {
 		tags = union(tags, a.tags)
 	}
-	static := len(tags)
 	for _, tag := range added {
 		tags = union(tags, []string{l.c.client.tagKey(tag)})
 	}
@@ -181,13 +181,27 @@ func (l *load[K, V]) store(ttl time.Duration, added []string) (share bool) {
 	}
 	op, cancel := l.c.client.opContext(context.WithoutCancel(l.ctx))
 	defer cancel()
-	done, stamps, err := l.c.client.store.Set(op, l.head, l.keys, l.entries, ttls, tags)
+	done, _, err := l.c.client.store.Set(op, l.head, l.keys, l.entries, ttls, tags)
 	if l.storeErr = l.c.client.report(op, err); err == nil {
 		l.c.client.stats.dropped.Add(count(done, false))
 	}
-	// Passengers have seen for themselves that no tag they knew of had outrun the load. Of those that were added
-	// during the load they could not know.
-	return len(tags) == static || err == nil && fresh(l.stamp, append(stamps[:1:1], stamps[static:]...))
+}
+
+// freshFor says whether passengers may have a value under tags that were added during the load. Of the others they have
+// seen for themselves that none had outrun the load; of these they could not know. It is asked when nobody boards any
+// more, so after all of them have started.
+func (l *load[K, V]) freshFor(added []string) bool {
+	if len(added) == 0 {
+		return true
+	}
+	tags := []string{l.c.client.stampKey}
+	for _, tag := range added {
+		tags = append(tags, l.c.client.tagKey(tag))
+	}
+	op, cancel := l.c.client.opContext(context.WithoutCancel(l.ctx))
+	defer cancel()
+	_, stamps, err := l.c.client.store.Get(op, nil, tags)
+	return l.c.client.report(op, err) == nil && fresh(l.stamp, stamps)
 }
 
 // renewLease keeps the lease alive for as long as the function runs. It is started for long loads only.

@@ -11,7 +11,7 @@ import (
 // A failover loses what the replica has not got yet, so old rows may be seen for a moment; errors may not.
 func TestSentinel(t *testing.T) {
 	sentinel := redistest.StartSentinel(t)
-	everything(t, sentinel.Client(t), sentinel.Client(t))
+	everything(t, "before", sentinel.Client(t), sentinel.Client(t))
 	tr := startTraffic(t, sentinel.Client(t), sentinel.Client(t))
 	tr.lossy = true
 	time.Sleep(200 * time.Millisecond)
@@ -22,5 +22,5 @@ func TestSentinel(t *testing.T) {
 	time.Sleep(time.Second) // until the old one is a replica
 	tr.finish()
 	t.Logf("hits on the new master %v after it had taken over", hits)
-	everything(t, sentinel.Client(t), sentinel.Client(t))
+	everything(t, "after", sentinel.Client(t), sentinel.Client(t))
 }
