@@ -147,6 +147,7 @@ type (
 		Parent   map[string]codecTree
 	}
 	codecArray struct {
+		//lint:ignore U1000 read by reflection
 		_msgpack struct{} `msgpack:",as_array"`
 		A        int
 		B        *string
@@ -377,6 +378,9 @@ func TestDecodeRefuses(t *testing.T) {
 			t.Fatalf("the first %d of %d bytes are decoded", n, len(whole))
 		}
 	}
+	if err := MsgPack().Decode([]byte(strings.Repeat("\x91", maxDepth)+"\xc0"), "", new(any)); err != nil {
+		t.Errorf("%d levels: %v", maxDepth, err)
+	}
 	for name, data := range map[string]string{
 		"another byte":     string(whole) + "\xc0",
 		"another value":    string(whole) + string(whole),
@@ -386,7 +390,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"too deep":         strings.Repeat("\x91", maxDepth+2) + "\xc0",
 		"map in extension": "\xd6\x01\xdf\xff\xff\xff" + strings.Repeat("\xc0", 9),
 	} {
-		for _, v := range []any{new(codecUser), new(map[string]any), new(map[string]string), new([]int)} {
+		for _, v := range []any{new(codecUser), new(map[string]any), new(map[string]string), new([]int), new(any)} {
 			if err := MsgPack().Decode([]byte(data), "", v); err == nil || !strings.HasPrefix(err.Error(), "cachify: ") {
 				t.Errorf("%s as %T: %v", name, v, err)
 			}
@@ -422,6 +426,27 @@ func TestCyclicValue(t *testing.T) {
 		long = &codecTree{Children: []*codecTree{long}}
 	}
 	expectRoundTrip(t, MsgPack(), long)
+}
+
+// What does not come back as it was is written down, in docs/wire-format.md.
+func TestMsgPackChanges(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.FixedZone("XYZ", 4711))
+	for _, tt := range []struct{ in, out any }{
+		{ptr(any(5)), ptr(any(int8(5)))},
+		{ptr(any(codecPoint{1, 2})), ptr(any(map[string]any{"X": int8(1), "Y": int8(2)}))},
+		{ptr(any(at)), ptr(any(at.Local()))},
+		{ptr(any(codecLevel(5))), ptr(any(uint8(5)))},
+		{ptr(error(&codecFailure{"broken"})), ptr(errors.New("broken"))},
+		{&struct {
+			A []int `msgpack:",omitempty"`
+		}{[]int{}}, &struct {
+			A []int `msgpack:",omitempty"`
+		}{}},
+	} {
+		if got := roundTrip(t, MsgPack(), tt.in); !reflect.DeepEqual(got, tt.out) {
+			t.Errorf("%#v comes back as %#v, not %#v", reflect.ValueOf(tt.in).Elem(), reflect.ValueOf(got).Elem(), reflect.ValueOf(tt.out).Elem())
+		}
+	}
 }
 
 func TestCodecNames(t *testing.T) {

@@ -15,6 +15,8 @@ import (
 // abbreviation (CET) and the offset in seconds east of UTC. The walk takes the elements of a map in any order and
 // writes each key before its zones.
 
+var timeType = reflect.TypeFor[time.Time]()
+
 type zone struct {
 	name, abbreviation string
 	offset             int
@@ -28,6 +30,9 @@ type zoneWriter struct {
 func (w *zoneWriter) walk(v reflect.Value) error {
 	t := v.Type()
 	if t == timeType {
+		if v.CanAddr() {
+			return w.write(*v.Addr().Interface().(*time.Time)) // without a copy on the heap
+		}
 		return w.write(v.Interface().(time.Time))
 	}
 	if t.Kind() != reflect.Map {

@@ -41,6 +41,8 @@ func TestTimesKeepTheirZone(t *testing.T) {
 		at = at.Round(0) // without the reading of the monotonic clock
 		if got := *roundTrip(t, MsgPack(), &at).(*time.Time); !sameTime(got, at) {
 			t.Errorf("%v (%s) came back as %v (%s)", at, at.Location(), got, got.Location())
+		} else if !sameTime(got.AddDate(0, 6, 0), at.AddDate(0, 6, 0)) {
+			t.Errorf("%v (%s) came back in a zone that goes on otherwise", at, at.Location())
 		} else if at.Location() == time.Local && got.Location() != time.Local {
 			t.Errorf("a local time came back in %v", got.Location())
 		}
@@ -53,6 +55,23 @@ func TestTimesKeepTheirZone(t *testing.T) {
 			Next:     &all{Slice: []time.Time{}, Ptr: &at, Omitted: at.UTC()},
 			Only:     only{at}, Omitted: at,
 		})
+	}
+}
+
+func TestZonesAreSmall(t *testing.T) {
+	in := func(loc *time.Location) int {
+		v := make([]time.Time, 1000)
+		for i := range v {
+			v[i] = time.Date(2026, 7, 1, 0, 0, i, 1, loc)
+		}
+		data, err := MsgPack().Append(nil, "", &v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(data)
+	}
+	if utc, berlin := in(time.UTC), in(locationNamed("Europe/Berlin")); utc > 11_100 || berlin > utc+100 {
+		t.Errorf("1,000 times take %d bytes in UTC and %d in Berlin", utc, berlin)
 	}
 }
 

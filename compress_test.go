@@ -69,6 +69,15 @@ func TestCompressRefuses(t *testing.T) {
 	}
 }
 
+func TestCompressDoubtsLengths(t *testing.T) {
+	for n, stream := range map[uint64]int{maxRatio*10 + 1: 10, maxPlain + 1: 600_000, 1 << 63: 10} {
+		data := append(binary.AppendUvarint([]byte{markDeflate}, n), make([]byte, stream)...)
+		if err := Compress(nil).Decode(data, "", new(string)); err == nil || !strings.Contains(err.Error(), "not to be believed") {
+			t.Errorf("a length of %d: %v", n, err)
+		}
+	}
+}
+
 // The densest stream that deflate has is accepted, and no more is allocated than it really holds.
 func TestCompressedBomb(t *testing.T) {
 	zeros, err := MsgPack().Append(nil, "", ptr(make([]byte, 8<<20)))

@@ -25,31 +25,38 @@ func exampleEnvelope() *envelope {
 	return e
 }
 
-// The rows of the document's example are an offset, bytes in hex, and their meaning.
-func TestWireFormatExample(t *testing.T) {
+// wireFormatExamples gives the examples of docs/wire-format.md. Their rows are an offset and bytes, in hex, and what they are.
+func wireFormatExamples(t *testing.T) (examples [][]byte) {
 	doc, err := os.ReadFile("docs/wire-format.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, example, ok := strings.Cut(string(doc), "```hex\n")
-	if !ok {
-		t.Fatal("docs/wire-format.md has no example")
-	}
-	example, _, _ = strings.Cut(example, "```")
-	var data []byte
-	for line := range strings.Lines(example) {
-		offset, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
-		digits, _, _ := strings.Cut(strings.TrimSpace(rest), "  ")
-		row, err := hex.DecodeString(strings.ReplaceAll(digits, " ", ""))
-		if err != nil {
-			t.Fatal(err)
+	for _, block := range strings.Split(string(doc), "```hex\n")[1:] {
+		block, _, _ = strings.Cut(block, "```")
+		var data []byte
+		for line := range strings.Lines(block) {
+			offset, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+			digits, _, _ := strings.Cut(strings.TrimSpace(rest), "  ")
+			row, err := hex.DecodeString(strings.ReplaceAll(digits, " ", ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := hex.EncodeToString([]byte{byte(len(data))}); offset != want {
+				t.Errorf("the row of offset %s is at %s", want, offset)
+			}
+			data = append(data, row...)
 		}
-		if want := hexOffset(len(data)); offset != want {
-			t.Errorf("the row of offset %s is at %s", want, offset)
-		}
-		data = append(data, row...)
+		examples = append(examples, data)
 	}
-	e := exampleEnvelope()
+	return examples
+}
+
+func TestWireFormatExamples(t *testing.T) {
+	examples := wireFormatExamples(t)
+	if len(examples) != 2 {
+		t.Fatalf("docs/wire-format.md has %d examples", len(examples))
+	}
+	data, e := examples[0], exampleEnvelope()
 	if want := e.bytes(); !bytes.Equal(data, want) {
 		t.Errorf("the example is\n%x, and the code gives\n%x", data, want)
 	}
@@ -60,9 +67,11 @@ func TestWireFormatExample(t *testing.T) {
 	if got, ok := parseEnvelope(data); !ok || !reflect.DeepEqual(got, *e) {
 		t.Errorf("the example is read as %+v, %v", got, ok)
 	}
+	at := time.Date(2026, 7, 2, 3, 4, 5, 6, locationNamed("Europe/Berlin"))
+	if encoded, err := MsgPack().Append(nil, "key", &at); err != nil || !bytes.Equal(encoded, examples[1]) {
+		t.Errorf("the example is\n%x, and of its value becomes\n%x, %v", examples[1], encoded, err)
+	}
 }
-
-func hexOffset(n int) string { return hex.EncodeToString([]byte{byte(n)}) }
 
 func TestEnvelopeRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -107,6 +116,7 @@ func TestParseEnvelopeRefuses(t *testing.T) {
 		"no flags":        change(3, 0),
 		"unknown flag":    change(3, flagValue|1<<7),
 		"count of tags":   change(headerSize, 200),
+		"4 Gi tags":       change(headerSize, 0xff, 0xff, 0xff, 0xff, 0x0f),
 		"length of tag":   change(headerSize+1, 200),
 		"tags left over":  change(headerSize, 1),
 		"endless uvarint": change(headerSize, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff),

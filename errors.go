@@ -2,7 +2,8 @@ package cachify
 
 import (
 	"errors"
-	"fmt"
+
+	"github.com/go-cachify/cachify/internal/keytemplate"
 )
 
 var (
@@ -31,12 +32,7 @@ type TemplateError struct {
 }
 
 // Error gives the template, the placeholder and the mend in one line.
-func (e *TemplateError) Error() string {
-	if e.Placeholder == "" {
-		return fmt.Sprintf("cachify: template %q: %v", e.Template, e.Err)
-	}
-	return fmt.Sprintf("cachify: template %q: <%s>: %v", e.Template, e.Placeholder, e.Err)
-}
+func (e *TemplateError) Error() string { return (*keytemplate.Error)(e).Error() }
 
 // Unwrap returns Err.
 func (e *TemplateError) Unwrap() error { return e.Err }

@@ -19,6 +19,7 @@ type (
 	printOther   struct{ Tree map[string]*printTree }
 	printPrivate struct {
 		ID, Age int
+		//lint:ignore U1000 read by reflection
 		cache   map[string]int `msgpack:"-"`
 	}
 	printOpaque  struct{ s string }

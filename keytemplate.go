@@ -1,37 +1,38 @@
 package cachify
 
-import "reflect"
+import (
+	"errors"
 
-// A template renders arguments of type K to keys, as docs/keys.md describes. It is parsed and bound to K once, at
-// construction; every error, then and later, is a [*TemplateError]. It is safe for concurrent use.
+	"github.com/go-cachify/cachify/internal/keytemplate"
+)
+
+// A template makes keys, or tags, of arguments of type K. Its errors are TemplateErrors.
 type template[K any] struct {
-	program keyProgram
+	bound *keytemplate.Template[K]
 }
 
-// newTemplate binds text to K. Each exported field of K must be mentioned or excluded, and a K that has no fields
-// needs one placeholder: an argument that is not in the key would make two calls share one result.
-func newTemplate[K any](text string) (*template[K], error) { return bindTemplate[K](text, true) }
-
-// newTagTemplate is newTemplate for tags: they group calls on purpose, so they need not mention all of K.
-func newTagTemplate[K any](text string) (*template[K], error) { return bindTemplate[K](text, false) }
-
-func bindTemplate[K any](text string, strict bool) (*template[K], error) {
-	program, err := newKeyProgram(text, reflect.TypeFor[K](), strict)
-	if err != nil {
-		return nil, err
-	}
-	return &template[K]{program}, nil
+func newTemplate[K any](text string) (*template[K], error) {
+	bound, err := keytemplate.New[K](text)
+	return &template[K]{bound}, templateError(err)
 }
 
-// text gives the template as it was written.
-func (t *template[K]) text() string { return t.program.source }
+// newTagTemplate makes tags, which need not mention all of the arguments.
+func newTagTemplate[K any](text string) (*template[K], error) {
+	bound, err := keytemplate.NewTag[K](text)
+	return &template[K]{bound}, templateError(err)
+}
 
-// render gives prefix and the key of args. Different args give different keys, equal args one key.
+func (t *template[K]) text() string { return t.bound.Text() }
+
+// render returns prefix and the key of args.
 func (t *template[K]) render(prefix string, args K) (string, error) {
-	if t.program.reflects {
-		// Marshalers and reflection may keep a pointer to what they read: they get a copy on the heap.
-		held := args
-		return t.program.renderReflecting(prefix, refTo(&held))
+	key, err := t.bound.Render(prefix, args)
+	return key, templateError(err)
+}
+
+func templateError(err error) error {
+	if te, ok := errors.AsType[*keytemplate.Error](err); ok {
+		return (*TemplateError)(te)
 	}
-	return t.program.renderPlain(prefix, refTo(&args))
+	return err
 }

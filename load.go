@@ -179,10 +179,11 @@ func (l *load[K, V]) store(ttl time.Duration, added []string) {
 	for i := range ttls {
 		ttls[i] = l.c.withJitter(ttl)
 	}
-	op, cancel := l.c.client.opContext(context.WithoutCancel(l.ctx))
+	ctx := context.WithoutCancel(l.ctx)
+	op, cancel := l.c.client.opContext(ctx)
 	defer cancel()
 	done, _, err := l.c.client.store.Set(op, l.head, l.keys, l.entries, ttls, tags)
-	if l.storeErr = l.c.client.report(op, err); err == nil {
+	if l.storeErr = l.c.client.report(ctx, err); err == nil {
 		l.c.client.stats.dropped.Add(count(done, false))
 	}
 }
@@ -198,10 +199,11 @@ func (l *load[K, V]) freshFor(added []string) bool {
 	for _, tag := range added {
 		tags = append(tags, l.c.client.tagKey(tag))
 	}
-	op, cancel := l.c.client.opContext(context.WithoutCancel(l.ctx))
+	ctx := context.WithoutCancel(l.ctx)
+	op, cancel := l.c.client.opContext(ctx)
 	defer cancel()
 	_, stamps, err := l.c.client.store.Get(op, nil, tags)
-	return l.c.client.report(op, err) == nil && fresh(l.stamp, stamps)
+	return l.c.client.report(ctx, err) == nil && fresh(l.stamp, stamps)
 }
 
 // renewLease keeps the lease alive for as long as the function runs. It is started for long loads only.

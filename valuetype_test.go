@@ -20,6 +20,7 @@ import (
 type (
 	typeCounter struct {
 		Hits int
+		//lint:ignore U1000 read by reflection
 		mu   sync.Mutex
 	}
 	typeHiding struct {

@@ -42,7 +42,7 @@ func TestCtxOnSilentServer(t *testing.T) {
 			ctx, cancel := context.WithCancel(ctx)
 			time.AfterFunc(patience, cancel)
 			return ctx, cancel
-		}, patience, context.Canceled},
+		}, opTimeout, context.Canceled}, // what is on its way to the server has no other deadline
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			server := redistest.Start(t)

@@ -56,7 +56,7 @@ func TestHandOver(t *testing.T) {
 // loaderChild takes the load and never ends it.
 func loaderChild(addr string) {
 	p := newParent()
-	cached := cachify.Must(cachify.NewCached(childClient(addr, cachify.Options{}), "hand-over-<key>",
+	cached := cachify.Must(cachify.NewCached(childClient(addr), "hand-over-<key>",
 		func(ctx context.Context, _ int64) (int64, error) {
 			p.send(true)
 			<-ctx.Done()
@@ -73,7 +73,7 @@ func loaderChild(addr string) {
 // waiterChild waits for that load.
 func waiterChild(addr string) {
 	p := newParent()
-	c := childClient(addr, cachify.Options{})
+	c := childClient(addr)
 	ends := make(chan time.Time, waiters)
 	cached := cachify.Must(cachify.NewCached(c, "hand-over-<key>", func(_ context.Context, key int64) (int64, error) {
 		time.Sleep(handOverLoad)

@@ -1,11 +1,13 @@
 package faulttest
 
 import (
+	"context"
 	"encoding/json"
 	"log/slog"
 	"os"
 	"os/exec"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -37,7 +39,9 @@ type process struct {
 // startProcess starts a child and waits until it says that it is ready.
 func startProcess(t testing.TB, mode, addr string) *process {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // a child that does not answer is an error, not for ever
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"="+mode, addrEnv+"="+addr)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
@@ -85,8 +89,9 @@ func (p parent) send(message any) {
 // receive says whether there was another message.
 func (p parent) receive(message any) bool { return p.in.Decode(message) == nil }
 
-func childClient(addr string, opts cachify.Options) *cachify.Client {
-	opts.Prefix = "fault:"
-	opts.Logger = slog.New(slog.DiscardHandler)
-	return cachify.New(cachify.Redis(redis.NewClient(&redis.Options{Addr: addr})), &opts)
+// childClient gives a client for children, where the server is never away. A busy machine may let the many callers of a child
+// wait for longer than the default timeout, and those would then rightly load for themselves.
+func childClient(addr string) *cachify.Client {
+	return cachify.New(cachify.Redis(redis.NewClient(&redis.Options{Addr: addr})),
+		&cachify.Options{Prefix: "fault:", OpTimeout: 10 * time.Second, Logger: slog.New(slog.DiscardHandler)})
 }

@@ -81,8 +81,7 @@ func fire(processes []*process, s shot) (all outcome) {
 }
 
 func stampedeChild(addr string) {
-	// A busy machine may let 1,000 callers wait for longer than the default, and those then rightly load for themselves.
-	c := childClient(addr, cachify.Options{OpTimeout: 10 * time.Second})
+	c := childClient(addr)
 	var mu sync.Mutex
 	var ends []time.Time
 	cached := cachify.Must(cachify.NewCached(c, "stampede-<key>", func(_ context.Context, key int64) (string, error) {

@@ -30,7 +30,7 @@ type row struct {
 
 // Traffic is callers of Get, and now and then Reset, on clients that know nothing of each other as if they were
 // in different processes. It checks each answer: the row that was asked for, and no version older than what the Resets
-// that had returned when the call began allow.
+// that had returned when the call began allow. While a client's breaker is open, Resets of other clients bind it to nothing.
 type traffic struct {
 	t        testing.TB
 	lossy    bool // the server may lose what it has acknowledged, Resets too
@@ -47,8 +47,12 @@ type trafficClient struct {
 	*cachify.Client
 	traffic *traffic
 	cached  *cachify.Cached[int64, row]
-	floors  [rows]atomic.Int64 // what a Get that begins now must give at least
+	own     floors // by Resets of this client, failed or not
+	others  floors // by Resets of the others that succeeded
 }
+
+// Floors are the versions that a Get which begins now must give at least.
+type floors [rows]atomic.Int64
 
 // A phase is a part of the time of a test.
 type phase struct {
@@ -149,17 +153,22 @@ func (tr *traffic) open() bool {
 
 func (c *trafficClient) get() {
 	id := rand.Int64N(rows)
-	p, floor := c.traffic.phase.Load(), c.floors[id].Load()
+	p, own, others := c.traffic.phase.Load(), c.own[id].Load(), c.others[id].Load()
+	before := c.Stats()
 	began := time.Now()
 	v, err := c.cached.Get(context.Background(), id)
 	took := time.Since(began)
+	after := c.Stats()
+	withStore := !before.BreakerOpen && before.Outages == after.Outages
 	switch {
 	case err != nil:
 		err = fmt.Errorf("get %d: %w", id, err)
 	case v.ID != id || v.Name != fmt.Sprint("row ", id):
 		err = fmt.Errorf("get %d gave %+v", id, v)
-	case v.Version < floor && !c.traffic.lossy:
-		err = fmt.Errorf("get %d gave version %d after a Reset at %d", id, v.Version, floor)
+	case v.Version < own && !c.traffic.lossy:
+		err = fmt.Errorf("get %d gave version %d after a Reset of the same client at %d", id, v.Version, own)
+	case v.Version < others && withStore && !c.traffic.lossy:
+		err = fmt.Errorf("get %d gave version %d after a Reset of another client at %d", id, v.Version, others)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -177,8 +186,11 @@ func (c *trafficClient) reset() {
 	err := c.cached.Reset(context.Background(), id)
 	took := time.Since(began)
 	for _, other := range c.traffic.clients {
-		if err == nil || other == c {
-			raise(&other.floors[id], version)
+		switch {
+		case other == c:
+			raise(&c.own[id], version)
+		case err == nil:
+			raise(&other.others[id], version)
 		}
 	}
 	p.mu.Lock()

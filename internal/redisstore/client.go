@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+// check says why rdb can't be used.
 func check(rdb redis.UniversalClient) error {
 	if v := reflect.ValueOf(rdb); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return errors.New("cachify: the Redis client is nil: make one with redis.NewClient")
@@ -35,8 +36,8 @@ const (
 	maxBackoff     = 10 * time.Millisecond
 )
 
-// honourDeadlines copies rdb. [redis.Client.WithTimeout] is the one way to a client with other options that shares the
-// connections; its options are a copy, so nothing changes for rdb.
+// honourDeadlines copies rdb. [redis.Client.WithTimeout] is the one way to a client that has other options and shares the
+// connections; the options are a copy, so nothing changes for rdb. See withHooks for what it does not share.
 func honourDeadlines(rdb *redis.Client) *redis.Client {
 	o := rdb.Options()
 	read, write := o.ReadTimeout, o.WriteTimeout
@@ -56,8 +57,9 @@ func honourDeadlines(rdb *redis.Client) *redis.Client {
 	return rdb
 }
 
-// honoursDeadlines says whether a Cluster client does so by itself: a timeout that is switched off switches off a ctx's too.
-func honoursDeadlines(o *redis.ClusterOptions) bool {
+// clusterHonours says whether a Cluster client honours deadlines by itself: a timeout that is switched off switches off
+// those of contexts too.
+func clusterHonours(o *redis.ClusterOptions) bool {
 	return o.ContextTimeoutEnabled && o.ReadTimeout >= 0 && o.WriteTimeout >= 0
 }
 
@@ -67,11 +69,11 @@ type commander interface {
 	Pipeline() redis.Pipeliner
 }
 
-// withHooks gives a commander that runs rdb's hooks around what deadlines, a copy of rdb, does: the copy has lost them.
-// A [redis.Conn] has a copy of the hooks. Each command is diverted before it would take a connection.
-func withHooks(rdb *redis.Client, deadlines commander) commander {
+// withHooks gives a commander that runs rdb's hooks, and then the commands by its copy to, which has lost the hooks. It makes use
+// of a [redis.Conn], which has kept them, but takes no connection: a hook of our own sends each command on before that.
+func withHooks(rdb *redis.Client, to commander) commander {
 	conn := rdb.Conn()
-	conn.AddHook(detour{to: deadlines, pipes: newPipes(deadlines)})
+	conn.AddHook(detour{to: to, pipes: newPipes(to)})
 	return conn
 }
 

@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -24,8 +25,13 @@ func TestConformanceOnServer(t *testing.T) {
 }
 
 func TestConformanceOnCluster(t *testing.T) {
-	rdb := redistest.StartCluster(t).Client(t)
-	storetest.Run(t, func(*testing.T) storetest.Backend { return on(rdb) })
+	cluster := redistest.StartCluster(t)
+	for _, enabled := range []bool{false, true} {
+		t.Run(fmt.Sprintf("ContextTimeoutEnabled %t", enabled), func(t *testing.T) {
+			rdb := cluster.Client(t, func(o *redis.ClusterOptions) { o.ContextTimeoutEnabled = enabled })
+			storetest.Run(t, func(*testing.T) storetest.Backend { return on(rdb) })
+		})
+	}
 }
 
 func on(rdb redis.UniversalClient) storetest.Backend {

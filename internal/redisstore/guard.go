@@ -12,8 +12,9 @@ import (
 // maxAbandoned bounds the calls that nobody waits for any more.
 const maxAbandoned = 128
 
-// A guard makes a client honour ctx that does not do so by itself, as go-redis' Cluster client: each call runs in
-// a goroutine, and is abandoned when its ctx ends. As long as there are maxAbandoned of those, new calls fail at once.
+// A guard lets calls end with their ctx on a client that does not see to that itself, as a Cluster client by default: each
+// call runs in a goroutine, and is abandoned when its ctx ends. While there are maxAbandoned of those, new calls fail at
+// once, so that no more are left behind than that and the callers of one moment.
 type guard struct {
 	abandoned atomic.Int64
 }

@@ -46,7 +46,8 @@ func (s *Store) Extend(ctx context.Context, key, token string, ttl time.Duration
 	return held(ctx, "extend", key, err)
 }
 
-// Unlock implements the root package's Store. If an attempt is repeated after a lost reply, it says that the lock was not there.
+// Unlock implements the root package's Store. If an attempt is repeated after a lost reply, it says that the lock was
+// not there.
 func (s *Store) Unlock(ctx context.Context, key, token string) (bool, error) {
 	if _, err := checkLock(token, NoExpiry); err != nil {
 		return false, err
@@ -95,9 +96,9 @@ func (s *Store) lockForever(ctx context.Context, what, key, token, mode string) 
 	return n == 1, nil
 }
 
-// holding gives redislock's handle of a lock that holds token, wherever it was obtained, to act on through next. redislock
-// hands one out only when it obtains a lock, so it is let to obtain it from nowhere. To keep the handles
-// that Lock gets would leak those of locks that are never released, and would not do for locks of other processes.
+// holding gives redislock's handle of a lock that holds token, to act on it through next. redislock hands one out only
+// when it obtains a lock, so it is told that it has. To keep the handles that Lock gets instead would leak those of
+// locks that are never released, and would not do for the locks of other processes.
 func holding(ctx context.Context, key, token string, next redis.Scripter) (*redislock.Lock, error) {
 	lock, err := redislock.New(yes{next}).Obtain(ctx, key, time.Hour, &redislock.Options{Token: token})
 	if err == nil {
@@ -142,7 +143,7 @@ func (c scripter) run(ctx context.Context, name, script string, keys []string, a
 }
 
 // An obtainer makes redislock compare whole tokens. To leave room for metadata, its obtain.lua takes a lock whose value
-// begins with the token for the caller's own; told that the token is a byte longer than it is, it compares the end as well.
+// begins with the token for the caller's own. Told that the token is a byte longer than it is, it compares the end too.
 type obtainer struct{ scripter }
 
 func (c obtainer) EvalSha(ctx context.Context, sha string, keys []string, argv ...any) *redis.Cmd {
@@ -160,7 +161,7 @@ func wholeToken(argv []any) []any {
 	return argv
 }
 
-// A releaser tells those who wait for the lock. It sends the script itself, which is short, so that it is never unknown.
+// A releaser tells those who wait for the lock. The script for that is short, so it is sent as it is and never unknown.
 type releaser struct{ scripter }
 
 func (c releaser) EvalSha(ctx context.Context, sha string, keys []string, argv ...any) *redis.Cmd {

@@ -2,8 +2,6 @@ package redisstore
 
 import (
 	"context"
-	"io"
-	"log"
 	"os"
 	"sync/atomic"
 	"testing"
@@ -16,7 +14,6 @@ import (
 
 func TestMain(m *testing.M) {
 	redis.SetLogger(quiet{}) // these tests take servers down, which go-redis logs at length
-	log.SetOutput(io.Discard)
 	os.Exit(m.Run())
 }
 

@@ -10,13 +10,61 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Get implements the root package's Store. A key of another type than string is an error.
+// Get implements the root package's Store. A key of another type than string is an error; where several keys are read by
+// one MGET it is absent.
 func (s *Store) Get(ctx context.Context, keys, tags []string) (values [][]byte, stamps []int64, err error) {
+	if s.single && len(keys)+len(tags) > 1 {
+		return s.getAtOnce(ctx, keys, tags)
+	}
 	cmds := make([]redis.Cmder, 0, len(keys)+1)
 	for _, key := range keys {
 		cmds = append(cmds, redis.NewStringCmd(ctx, "get", key))
 	}
 	return s.read(ctx, "get", cmds, keys, tags)
+}
+
+// getAtOnce reads keys and tags by one MGET, which a Cluster could not do.
+func (s *Store) getAtOnce(ctx context.Context, keys, tags []string) ([][]byte, []int64, error) {
+	cmd := redis.NewSliceCmd(ctx, mget(keys, tags)...)
+	if err := s.exec(ctx, cmd); err != nil {
+		return nil, nil, failed(ctx, "get", err)
+	}
+	replies, err := cmd.Result()
+	if err == nil && len(replies) != len(keys)+len(tags) {
+		err = fmt.Errorf("%d values where %d were asked for", len(replies), len(keys)+len(tags))
+	}
+	if err != nil {
+		return nil, nil, failed(ctx, "get", err)
+	}
+	values := make([][]byte, len(keys))
+	for i := range keys {
+		if v, ok := replies[i].(string); ok {
+			values[i] = []byte(v)
+		}
+	}
+	if len(tags) == 0 {
+		return values, nil, nil
+	}
+	stamps := make([]int64, len(tags))
+	for i := range tags {
+		text, _ := replies[len(keys)+i].(string)
+		stamps[i] = parseStamp(text)
+	}
+	return values, stamps, nil
+}
+
+func mget(lists ...[]string) []any {
+	n := 1
+	for _, list := range lists {
+		n += len(list)
+	}
+	args := append(make([]any, 0, n), "mget")
+	for _, list := range lists {
+		for _, key := range list {
+			args = append(args, key)
+		}
+	}
+	return args
 }
 
 // Lease implements the root package's Store. A key of another type than string is an error. So is READONLY:
@@ -45,12 +93,7 @@ func (s *Store) Lease(ctx context.Context, lease []byte, ttl time.Duration, keys
 // read sends one command for each of keys and one for all tags, and reads the replies.
 func (s *Store) read(ctx context.Context, what string, cmds []redis.Cmder, keys, tags []string) ([][]byte, []int64, error) {
 	if len(tags) > 0 {
-		args := make([]any, 0, 1+len(tags))
-		args = append(args, "mget")
-		for _, tag := range tags {
-			args = append(args, tag)
-		}
-		cmds = append(cmds, redis.NewStringSliceCmd(ctx, args...))
+		cmds = append(cmds, redis.NewStringSliceCmd(ctx, mget(tags)...))
 	}
 	if len(cmds) == 0 {
 		return nil, nil, nil

@@ -23,20 +23,23 @@ const NoExpiry time.Duration = -1
 // Store keeps values in Redis. Make one with [New]. Its methods are described in the Store interface of the root package;
 // they are safe for concurrent use.
 //
-// A call returns when its ctx's deadline has passed, whatever the server does, and also whatever the client's
-// options say. A ctx that is cancelled before its deadline stops the wait for a connection and between
-// attempts at once, but on a [redis.Client] not the wait for a reply that is under way: that ends with the deadline.
+// A call returns when its ctx's deadline has passed, whatever the server does, and whatever the client's options
+// say. A ctx that is cancelled before its deadline ends a wait for a connection or for the next attempt at once. A
+// wait for a reply it ends at once only where calls run in goroutines of their own, see [New]; elsewhere that ends
+// with the deadline.
 type Store struct {
 	client redis.UniversalClient
 	err    error // why client can't be used
 	cmds   commander
 	pipes  *pipes
+	single bool   // all keys are in one place
 	solo   bool   // a single command goes without a pipeline
 	guard  *guard // nil if client honours deadlines by itself
 	watch  *watcher
 }
 
-// New returns a Store on rdb, which stays the caller's to close. It does no I/O. If rdb can't be used, [Store.Err] says why.
+// New returns a Store on rdb, which stays the caller's to close. It does no I/O. If rdb can't be used, [Store.Err]
+// says why.
 //
 // Of a *[redis.Client] New makes a copy with options of its own, which shares its connections, and the hooks that it has
 // by now. The copy honours the deadlines of contexts and repeats a failed command once at most. All other clients
@@ -47,6 +50,7 @@ func New(rdb redis.UniversalClient) *Store {
 	case *redis.Client:
 		if s.err == nil {
 			o := rdb.Options()
+			s.single = true
 			s.client = honourDeadlines(rdb)
 			s.cmds = withHooks(rdb, s.client)
 			// A plain read may be answered from client-side caching, which learns of a Reset too late. A pipeline
@@ -54,7 +58,7 @@ func New(rdb redis.UniversalClient) *Store {
 			s.solo = o.ClientSideCacheConfig == nil && o.ClientSideCache == nil
 		}
 	case *redis.ClusterClient:
-		if s.err == nil && !honoursDeadlines(rdb.Options()) {
+		if s.err == nil && !clusterHonours(rdb.Options()) {
 			s.guard = new(guard)
 		}
 	default:
@@ -87,8 +91,9 @@ func (s *Store) Watch(key string) (changes <-chan struct{}, stop func()) {
 	return s.watch.add(key)
 }
 
-// exec sends cmds in one round trip (on a Cluster: one to each node concerned). Its error tells that they may
-// not have been answered; what the server answered to each, errors too, is in the commands. After an error they must not be read.
+// exec sends cmds in one round trip (on a Cluster: one to each node concerned). What the server answers to each,
+// errors too, is in the commands. An error of exec means that they may not all have been answered; they must not be
+// read then.
 func (s *Store) exec(ctx context.Context, cmds ...redis.Cmder) error {
 	if s.err != nil {
 		return s.err
@@ -115,8 +120,8 @@ func (s *Store) send(ctx context.Context, cmds []redis.Cmder) error {
 	return err
 }
 
-// failed gives err its context: what was tried, and that it was the ctx that ended it. A socket's deadline is ctx's own and may
-// be noticed first.
+// failed gives err its context: what was tried, and that it was the ctx that ended it. A socket's deadline is that of the
+// ctx, and may be noticed first.
 func failed(ctx context.Context, what string, err error) error {
 	ended := ctx.Err()
 	if deadline, ok := ctx.Deadline(); ok && ended == nil && !time.Now().Before(deadline) {

@@ -10,8 +10,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Set implements the root package's Store. A key of another type is overwritten if head is nil, and matches no head. Tags are seen to
-// before the values, so that no value is there without its tags.
+// Set implements the root package's Store. A key of another type is overwritten if head is nil, and matches no head.
+// Tags are seen to before the values, so that no value is there without its tags.
 func (s *Store) Set(ctx context.Context, head []byte, keys []string, values [][]byte, ttls []time.Duration, tags []string) (done []bool, stamps []int64, err error) {
 	calls := make([]redis.Cmder, 0, len(keys)+1)
 	if len(tags) > 0 {
@@ -58,8 +58,8 @@ func (s *Store) Expire(ctx context.Context, head []byte, ttl time.Duration, keys
 	return s.runEach(ctx, "expire", expireScript, keys, head, ms)
 }
 
-// Delete implements the root package's Store. A key of another type is removed if head is nil, and matches no head. If an attempt is
-// repeated after a lost reply, done says that nothing was there.
+// Delete implements the root package's Store. A key of another type is removed if head is nil, and matches no head. If
+// an attempt is repeated after a lost reply, done says that nothing was there.
 func (s *Store) Delete(ctx context.Context, head []byte, keys []string) (done []bool, err error) {
 	return s.runEach(ctx, "delete", deleteScript, keys, head)
 }

@@ -91,7 +91,7 @@ func TestWrongType(t *testing.T) {
 		s := New(rdb)
 		ctx := within(t, 5*time.Second)
 		noError(t, rdb.HSet(ctx, "hash", "f", "v").Err())
-		_, _, get := s.Get(ctx, []string{"k", "hash"}, []string{"{t}"})
+		_, _, get := s.Get(ctx, []string{"hash"}, nil)
 		_, _, lease := s.Lease(ctx, []byte("lease"), time.Minute, []string{"hash"}, nil)
 		_, lock := s.Lock(ctx, "hash", "token", time.Minute)
 		_, forever := s.Lock(ctx, "hash", "token", NoExpiry)
@@ -99,6 +99,11 @@ func TestWrongType(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "WRONGTYPE") || !strings.HasPrefix(err.Error(), `cachify: redis: key "hash": `) {
 				t.Errorf("%s: error %v", what, err)
 			}
+		}
+		values, _, err := s.Get(ctx, []string{"hash", "k"}, nil)
+		noError(t, err)
+		if values[0] != nil {
+			t.Errorf("Get of several gives %q", values[0])
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 )
 
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	start := time.Now()
 	c := StartCluster(t)
 	t.Logf("up after %v", time.Since(start).Round(time.Millisecond))
@@ -28,6 +29,7 @@ func TestCluster(t *testing.T) {
 }
 
 func TestClusterNodeComesBack(t *testing.T) {
+	t.Parallel()
 	c := StartCluster(t)
 	ctx, rdb := t.Context(), c.Client(t)
 	c.Nodes[1].Restart()

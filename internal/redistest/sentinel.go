@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -20,13 +21,16 @@ type Sentinel struct {
 	Server *Server   // Redis Sentinel itself; it has no keys to flush
 }
 
+// periods are shorter than those of production, so that a failover takes a second or two and not ten. Nor does the sentinel
+// sit still for half a minute (TILT) after a busy machine has held it up for two seconds.
+var periods = []any{"SENTINEL", "DEBUG", "INFO-PERIOD", 100, "PING-PERIOD", 100, "PUBLISH-PERIOD", 200, "TILT-TRIGGER", 60_000}
+
 // StartSentinel returns when the replica is in step and the sentinel knows of it. It needs [Need].
 func StartSentinel(t testing.TB) *Sentinel {
 	t.Helper()
 	master := Start(t, "repl-diskless-sync-delay 0")
 	replica := Start(t, fmt.Sprintf("replicaof 127.0.0.1 %d", master.port), "repl-diskless-sync-delay 0")
 	s := &Sentinel{Nodes: []*Server{master, replica}, Server: newServer(t, "--sentinel")}
-	// Shorter periods than those of production, so that a failover takes a second or two and not ten.
 	err := s.Server.start([]string{
 		fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 1", MasterName, master.port),
 		"sentinel down-after-milliseconds " + MasterName + " 500",
@@ -45,8 +49,7 @@ func (s *Sentinel) settle() error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	return s.Server.do(func(rdb *redis.Client) error {
-		err := rdb.Do(ctx, "SENTINEL", "DEBUG", "INFO-PERIOD", 100, "PING-PERIOD", 100, "PUBLISH-PERIOD", 200).Err()
-		if err != nil {
+		if err := rdb.Do(ctx, periods...).Err(); err != nil {
 			return err
 		}
 		return await(ctx, func() error {
@@ -57,17 +60,19 @@ func (s *Sentinel) settle() error {
 			if !strings.Contains(info, ",status=ok,") || !strings.Contains(info, ",slaves=1,") {
 				return fmt.Errorf("the sentinel has not found the replica:\n%s", info)
 			}
-			return s.replicates(ctx)
+			return inStep(ctx, s.Nodes[1], s.Nodes[0])
 		})
 	})
 }
 
-// replicates checks that the second node is in step with the first.
-func (s *Sentinel) replicates(ctx context.Context) error {
-	return s.Nodes[1].do(func(rdb *redis.Client) error {
+// inStep checks that replica has all that master has.
+func inStep(ctx context.Context, replica, master *Server) error {
+	return replica.do(func(rdb *redis.Client) error {
 		info, err := rdb.Info(ctx, "replication").Result()
-		if err == nil && !strings.Contains(info, "master_link_status:up") {
-			err = errors.New("the replica is not in step with its master")
+		for _, want := range []string{"master_link_status:up", fmt.Sprintf("master_port:%d\r\n", master.port)} {
+			if err == nil && !strings.Contains(info, want) {
+				err = fmt.Errorf("the replica is not in step: no %q in\n%s", want, info)
+			}
 		}
 		return err
 	})
@@ -103,16 +108,18 @@ func (s *Sentinel) Master(ctx context.Context) (*Server, error) {
 	return node, err
 }
 
-// Failover makes the other node the master, whether the present one lives or not, and returns when it
-// answers as one. A master that lives goes on taking writes for about a second after that, which are lost when it becomes
-// a replica: so does Redis. Failover can be called again; it waits until the other node can take over.
+// Failover makes the other node the master, whether the present one lives or not, and returns when it answers as one.
+// While the present one lives it waits until the other is in step, so that it can be called again and again. An old master
+// that lives goes on taking writes for a second or so, which are lost when it becomes a replica: so does Redis.
 func (s *Sentinel) Failover(ctx context.Context) error {
 	old, err := s.Master(ctx)
 	if err != nil {
 		return err
 	}
-	if err := await(ctx, func() error { return s.replace(ctx, old) }); err != nil {
-		return fmt.Errorf("failover: %w", err)
+	err = await(ctx, func() error { return s.replace(ctx, old) })
+	if err != nil {
+		log, _ := os.ReadFile(s.Server.file("redis.log"))
+		return fmt.Errorf("failover: %w; the sentinel's log:\n%s", err, log)
 	}
 	return nil
 }
@@ -124,12 +131,7 @@ func (s *Sentinel) replace(ctx context.Context, old *Server) error {
 		return err
 	}
 	if now == old {
-		return s.Server.do(func(rdb *redis.Client) error {
-			if err := rdb.Do(ctx, "SENTINEL", "FAILOVER", MasterName).Err(); err != nil {
-				return err // under way already, or there is no replica yet that could take over
-			}
-			return errors.New("under way")
-		})
+		return s.force(ctx, old)
 	}
 	return now.do(func(rdb *redis.Client) error {
 		role, err := rdb.Do(ctx, "ROLE").Slice()
@@ -137,5 +139,23 @@ func (s *Sentinel) replace(ctx context.Context, old *Server) error {
 			err = fmt.Errorf("the new master calls itself %v", role[0])
 		}
 		return err
+	})
+}
+
+func (s *Sentinel) force(ctx context.Context, old *Server) error {
+	other := s.Nodes[0]
+	if other == old {
+		other = s.Nodes[1]
+	}
+	if old.running() {
+		if err := inStep(ctx, other, old); err != nil {
+			return err
+		}
+	}
+	return s.Server.do(func(rdb *redis.Client) error {
+		if err := rdb.Do(ctx, "SENTINEL", "FAILOVER", MasterName).Err(); err != nil {
+			return err // under way already, or the sentinel does not know the replica yet
+		}
+		return errors.New("under way")
 	})
 }

@@ -10,6 +10,7 @@ import (
 )
 
 func TestSentinel(t *testing.T) {
+	t.Parallel()
 	start := time.Now()
 	s := StartSentinel(t)
 	t.Logf("up after %v", time.Since(start).Round(time.Millisecond))
@@ -44,6 +45,7 @@ func TestSentinel(t *testing.T) {
 }
 
 func TestSentinelReplacesADeadMaster(t *testing.T) {
+	t.Parallel()
 	s := StartSentinel(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -65,4 +67,17 @@ func reads(ctx context.Context, rdb *redis.Client, want string) error {
 		err = fmt.Errorf("reads %q, want %q", got, want)
 	}
 	return err
+}
+
+func TestSentinelHeldUp(t *testing.T) {
+	t.Parallel()
+	s := StartSentinel(t)
+	s.Server.Stop()
+	time.Sleep(2500 * time.Millisecond) // enough for TILT
+	s.Server.Cont()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := s.Failover(ctx); err != nil {
+		t.Fatal(err)
+	}
 }

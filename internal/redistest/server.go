@@ -204,6 +204,12 @@ func (s *Server) signal(sig os.Signal) bool {
 	return err == nil
 }
 
+func (s *Server) running() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.proc != nil && s.proc.alive()
+}
+
 // Restart kills the server if it lives and starts it anew on the same port: with empty data, if config
 // given to [Start] does not persist it.
 func (s *Server) Restart() {

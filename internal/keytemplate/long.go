@@ -1,4 +1,4 @@
-package cachify
+package keytemplate
 
 import (
 	"crypto/sha256"
@@ -11,6 +11,14 @@ const (
 	longKeyMark = "%sha256:"
 	longKeyTail = len(longKeyMark) + 2*sha256.Size
 )
+
+// finish makes a string of what was rendered to b[start:].
+func (p *keyProgram) finish(b []byte, start int) string {
+	if p.use == ofTag {
+		return string(b)
+	}
+	return string(shortenKey(b, start))
+}
 
 // shortenKey ends the key in b[start:] in its hash if it is too long: the beginning stays for people to read. A key that
 // looks shortened without being so is shortened too, so that the two can never be one.

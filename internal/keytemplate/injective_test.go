@@ -1,4 +1,4 @@
-package cachify
+package keytemplate
 
 import (
 	"encoding/json"
@@ -19,14 +19,14 @@ import (
 func checkInjective[K any](t *testing.T, text func(*rapid.T) string) {
 	t.Helper()
 	rapid.Check(t, func(t *rapid.T) {
-		tpl, err := newTemplate[K](text(t))
+		tpl, err := New[K](text(t))
 		if err != nil {
 			t.Fatal(err)
 		}
 		key := func(args K) string {
-			key, err := tpl.render("p:", args)
+			key, err := tpl.Render("p:", args)
 			if err != nil {
-				t.Fatalf("%q of %+v: %v", tpl.text(), args, err)
+				t.Fatalf("%q of %+v: %v", tpl.Text(), args, err)
 			}
 			return key
 		}
@@ -36,10 +36,10 @@ func checkInjective[K any](t *testing.T, text func(*rapid.T) string) {
 		drawNear(t, yv, xv)
 		cloneValue(reflect.ValueOf(&clone).Elem(), xv)
 		if key(x) != key(clone) {
-			t.Fatalf("%q: equal arguments have the keys %q and %q", tpl.text(), key(x), key(clone))
+			t.Fatalf("%q: equal arguments have the keys %q and %q", tpl.Text(), key(x), key(clone))
 		}
 		if same := sameValue(xv, yv); same != (key(x) == key(y)) {
-			t.Fatalf("%q: equal %v, but keys %q and %q", tpl.text(), same, key(x), key(y))
+			t.Fatalf("%q: equal %v, but keys %q and %q", tpl.Text(), same, key(x), key(y))
 		}
 	})
 }
@@ -168,7 +168,7 @@ func TestShortNumbersAreInjective(t *testing.T) {
 
 func checkAllPairs[T comparable](t *testing.T, literal string, values []T) {
 	t.Helper()
-	tpl, err := newTemplate[pairOf[T]]("<a>" + literal + "<b>" + literal)
+	tpl, err := New[pairOf[T]]("<a>" + literal + "<b>" + literal)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,12 +176,12 @@ func checkAllPairs[T comparable](t *testing.T, literal string, values []T) {
 	for _, a := range values {
 		for _, b := range values {
 			args := pairOf[T]{a, b}
-			key, err := tpl.render("", args)
+			key, err := tpl.Render("", args)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if other, ok := seen[key]; ok && other != args {
-				t.Fatalf("%q: %#v and %#v are both %q", tpl.text(), args, other, key)
+				t.Fatalf("%q: %#v and %#v are both %q", tpl.Text(), args, other, key)
 			}
 			seen[key] = args
 		}
@@ -230,13 +230,13 @@ func TestBracketsAreInjective(t *testing.T) {
 
 func checkDistinct[K any](t *testing.T, text string, values []K) {
 	t.Helper()
-	tpl, err := newTemplate[K](text)
+	tpl, err := New[K](text)
 	if err != nil {
 		t.Fatal(err)
 	}
 	seen := map[string]string{}
 	for _, v := range values {
-		key, err := tpl.render("", v)
+		key, err := tpl.Render("", v)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package cachify
+package keytemplate
 
 import "unicode/utf8"
 
@@ -20,6 +20,8 @@ var (
 	listPlace   = newKeyPlace(",", "]") // an element of a list, or a value of a map
 	mapKeyPlace = newKeyPlace("=")
 	fieldPlace  = newKeyPlace(",", ")") // a field of a struct
+
+	tagPlace = &keyPlace{escape: '%'} // texts in tags stay as they are
 )
 
 // newKeyPlace makes the place of a text that one of follows comes after; they are valid UTF-8. None, or an empty one,

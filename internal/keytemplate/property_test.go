@@ -1,4 +1,4 @@
-package cachify
+package keytemplate
 
 import (
 	"encoding"

@@ -1,10 +1,18 @@
-package cachify
+package keytemplate
 
 import (
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
+)
+
+// A use is what a template is for.
+type use int
+
+const (
+	ofKey use = iota
+	ofTag
 )
 
 // A keyProgram is a template bound to a type: what to append, step by step, to make a key.
@@ -14,6 +22,7 @@ type keyProgram struct {
 	tail     string // the literal after the last placeholder
 	pointers int    // from K to its struct; none of them may be nil
 	reflects bool   // some step needs reflection
+	use      use
 }
 
 // A keyStep appends a literal and the text of one value.
@@ -51,9 +60,10 @@ func (m *keyMentions) field(index int) *keyMentions {
 	return m.fields[index]
 }
 
-// newKeyProgram binds text to the type of arguments. If strict, all that the arguments tell must be in the key.
-func newKeyProgram(text string, args reflect.Type, strict bool) (keyProgram, error) {
-	b := keyBinder{keyProgram: keyProgram{source: text}}
+// newKeyProgram binds text to the type of arguments. All that the arguments tell must be in a key.
+func newKeyProgram(text string, args reflect.Type, use use) (keyProgram, error) {
+	b := keyBinder{keyProgram: keyProgram{source: text, use: use}}
+	strict := use == ofKey
 	segments, tail, err := parseTemplate(text)
 	if err != nil {
 		return keyProgram{}, err
@@ -69,7 +79,7 @@ func newKeyProgram(text string, args reflect.Type, strict bool) (keyProgram, err
 }
 
 func (p *keyProgram) fail(placeholder string, err error) error {
-	return &TemplateError{Template: p.source, Placeholder: placeholder, Err: err}
+	return &Error{Template: p.source, Placeholder: placeholder, Err: err}
 }
 
 // bindScalar binds the one placeholder of a template over a type without fields.
@@ -132,6 +142,9 @@ func (b *keyBinder) addStep(step keyStep, segments []keySegment, i int, t reflec
 		follows = segments[i+1].literal
 	}
 	step.literal, step.name, step.typ, step.filters, step.place = s.literal, s.inner, typ, filters, newKeyPlace(follows)
+	if b.use == ofTag {
+		step.place = tagPlace
+	}
 	step.direct = len(step.hops) == 0 && !typ.nilable && !filters.any()
 	b.steps = append(b.steps, step)
 	b.reflects = b.reflects || typ.reflects()

@@ -1,4 +1,4 @@
-package cachify
+package keytemplate
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 // wantTemplateError checks that err is a TemplateError about a placeholder of a template, with a mend in its message.
 func wantTemplateError(t *testing.T, err error, text, placeholder, mend string) {
 	t.Helper()
-	te, ok := errors.AsType[*TemplateError](err)
+	te, ok := errors.AsType[*Error](err)
 	if !ok {
 		t.Errorf("%q: got %v, want a TemplateError", text, err)
 		return
@@ -27,7 +27,7 @@ func wantTemplateError(t *testing.T, err error, text, placeholder, mend string) 
 func badTemplate[K any](text, placeholder, mend string) func(*testing.T) {
 	return func(t *testing.T) {
 		t.Helper()
-		_, err := newTemplate[K](text)
+		_, err := New[K](text)
 		wantTemplateError(t, err, text, placeholder, mend)
 	}
 }
@@ -91,7 +91,7 @@ func TestTemplateErrors(t *testing.T) {
 		badTemplate[struct {
 			A int `key:"a,omitempty"`
 		}]("k-<a>", "", "which is not a name"),
-		badTemplate[twice]("k-<n>", "", `fields X and N of cachify.twice are both called "n"`),
+		badTemplate[twice]("k-<n>", "", `fields X and N of keytemplate.twice are both called "n"`),
 		badTemplate[struct{ T twice }]("k-<t>", "t", "both called"),
 		badTemplate[struct {
 			Base
@@ -170,11 +170,11 @@ func (keyPanics) MarshalText() ([]byte, error) { panic("no text") }
 func renderError[K any](text string, args K, placeholder, words string) func(*testing.T) {
 	return func(t *testing.T) {
 		t.Helper()
-		tpl, err := newTemplate[K](text)
+		tpl, err := New[K](text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		key, err := tpl.render("p:", args)
+		key, err := tpl.Render("p:", args)
 		if key != "" {
 			t.Errorf("%q: key %q beside the error", text, key)
 		}
@@ -199,15 +199,15 @@ func TestTemplateRenderErrors(t *testing.T) {
 		renderError("k-<x|hash>", []float64{nan}, "x|hash", "a NaN equals no value"),
 		renderError("k-<x>", time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), "x", "between 0 and 9999"),
 		renderError("k-<x|2006>", time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC), "x|2006", "between 0 and 9999"),
-		renderError("k-<x>", keyFails{}, "x", "cachify.keyFails.MarshalText: no text"),
+		renderError("k-<x>", keyFails{}, "x", "keytemplate.keyFails.MarshalText: no text"),
 		renderError("k-<x|hash>", &keyFails{}, "x|hash", "no text"),
-		renderError("k-<x>", keyPanics{}, "x", "cachify.keyPanics.MarshalText panicked: no text"),
+		renderError("k-<x>", keyPanics{}, "x", "keytemplate.keyPanics.MarshalText panicked: no text"),
 		renderError("k-<id>", (*args)(nil), "", "a nil pointer"),
 		renderError("k-<id>", new((*args)(nil)), "", "a nil pointer"),
 		renderError("k-<x>", (*struct{ X []int })(nil), "", "a nil pointer"),
 	})
-	tpl, _ := newTemplate[keyFails]("k-<x>")
-	if _, err := tpl.render("", keyFails{}); !errors.Is(err, errKeyText) {
+	tpl, _ := New[keyFails]("k-<x>")
+	if _, err := tpl.Render("", keyFails{}); !errors.Is(err, errKeyText) {
 		t.Errorf("the marshaler's error is lost: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package cachify
+package keytemplate
 
 import (
 	"errors"
@@ -19,7 +19,7 @@ type keySegment struct {
 // in literals.
 func parseTemplate(text string) (segments []keySegment, tail string, err error) {
 	fail := func(placeholder string, err error) ([]keySegment, string, error) {
-		return nil, "", &TemplateError{Template: text, Placeholder: placeholder, Err: err}
+		return nil, "", &Error{Template: text, Placeholder: placeholder, Err: err}
 	}
 	if text == "" {
 		return fail("", errors.New("it is empty: give the keys a name, such as \"read_user-<user_id>\""))

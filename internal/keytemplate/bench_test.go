@@ -1,4 +1,4 @@
-package cachify
+package keytemplate
 
 import (
 	"strconv"
@@ -26,17 +26,17 @@ func handwrittenKey(prefix string, a benchKeyArgs) string {
 // BenchmarkKeyRender compares a template with two fields to the same key written by hand.
 func BenchmarkKeyRender(b *testing.B) {
 	args := benchKeyArgs{"acme", 1234567}
-	tpl, err := newTemplate[benchKeyArgs]("user-<tenant>-<user_id>")
+	tpl, err := New[benchKeyArgs]("user-<tenant>-<user_id>")
 	if err != nil {
 		b.Fatal(err)
 	}
-	if key, err := tpl.render("app:cached:", args); key != handwrittenKey("app:cached:", args) || err != nil {
+	if key, err := tpl.Render("app:cached:", args); key != handwrittenKey("app:cached:", args) || err != nil {
 		b.Fatal(key, err)
 	}
 	b.Run("template", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := tpl.render("app:cached:", args); err != nil {
+			if _, err := tpl.Render("app:cached:", args); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -63,13 +63,13 @@ func BenchmarkKeyRenderKinds(b *testing.B) {
 
 func benchKey[K any](text string, args K) func(*testing.B) {
 	return func(b *testing.B) {
-		tpl, err := newTemplate[K](text)
+		tpl, err := New[K](text)
 		if err != nil {
 			b.Fatal(err)
 		}
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := tpl.render("app:cached:", args); err != nil {
+			if _, err := tpl.Render("app:cached:", args); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -84,13 +84,13 @@ func TestRenderAllocatesTheKeyAlone(t *testing.T) {
 		Rate float64
 		OK   bool
 	}
-	tpl, err := newTemplate[args]("user-<tenant>-<user_id>-<at>-<raw>-<rate>-<ok>")
+	tpl, err := New[args]("user-<tenant>-<user_id>-<at>-<raw>-<rate>-<ok>")
 	if err != nil {
 		t.Fatal(err)
 	}
 	a := args{benchKeyArgs{"ac-me %", 42}, new(int64(7)), []byte("x y"), 0.5, true}
 	if n := testing.AllocsPerRun(100, func() {
-		if _, err := tpl.render("app:cached:", a); err != nil {
+		if _, err := tpl.Render("app:cached:", a); err != nil {
 			t.Fatal(err)
 		}
 	}); n != 1 {

@@ -1,4 +1,4 @@
-package cachify
+package keytemplate
 
 import (
 	"errors"
@@ -41,16 +41,16 @@ func FuzzTemplateParse(f *testing.F) {
 }
 
 func fuzzParse[K any](t *testing.T, text string, args K) {
-	for _, bind := range []func(string) (*template[K], error){newTemplate[K], newTagTemplate[K]} {
+	for _, bind := range []func(string) (*Template[K], error){New[K], NewTag[K]} {
 		tpl, err := bind(text)
 		if err != nil {
-			if te, ok := errors.AsType[*TemplateError](err); !ok || te.Template != text || te.Err == nil {
+			if te, ok := errors.AsType[*Error](err); !ok || te.Template != text || te.Err == nil {
 				t.Fatalf("%q over %T: %#v", text, args, err)
 			}
 			continue
 		}
-		key, err := tpl.render("p:", args)
-		if again, _ := tpl.render("p:", args); err != nil || key != again || !strings.HasPrefix(key, "p:") || len(key) > maxKeySize+2 {
+		key, err := tpl.Render("p:", args)
+		if again, _ := tpl.Render("p:", args); err != nil || key != again || !strings.HasPrefix(key, "p:") || len(key) > maxKeySize+2 {
 			t.Fatalf("%q of %#v: %q then %q, %v", text, args, key, again, err)
 		}
 	}
@@ -77,15 +77,15 @@ func FuzzTemplateRender(f *testing.F) {
 
 func checkPairs[T any](t *testing.T, literal string, x, y pairOf[T]) {
 	text := literal + "<a>" + literal + "<b>" + literal
-	tpl, err := newTemplate[pairOf[T]](text)
+	tpl, err := New[pairOf[T]](text)
 	if err != nil {
-		if te, ok := errors.AsType[*TemplateError](err); !ok || te.Template != text || literal != "" && utf8.ValidString(literal) {
+		if te, ok := errors.AsType[*Error](err); !ok || te.Template != text || literal != "" && utf8.ValidString(literal) {
 			t.Fatalf("%q: %v", text, err)
 		}
 		return
 	}
-	one, err1 := tpl.render("", x)
-	two, err2 := tpl.render("", y)
+	one, err1 := tpl.Render("", x)
+	two, err2 := tpl.Render("", y)
 	if same := sameValue(reflect.ValueOf(&x).Elem(), reflect.ValueOf(&y).Elem()); err1 != nil || err2 != nil || same != (one == two) {
 		t.Fatalf("%q: equal %v, but keys %q (%v) and %q (%v)", text, same, one, err1, two, err2)
 	}

@@ -1,4 +1,4 @@
-package cachify
+package keytemplate
 
 import (
 	"encoding/hex"
@@ -34,7 +34,7 @@ func (p *keyProgram) renderPlain(prefix string, args keyRef) (string, error) {
 		}
 	}
 	b = append(b, p.tail...)
-	return string(shortenKey(b, len(prefix))), nil
+	return p.finish(b, len(prefix)), nil
 }
 
 // renderReflecting renders whatever there is. args must be on the heap.
@@ -52,7 +52,7 @@ func (p *keyProgram) renderReflecting(prefix string, args keyRef) (string, error
 		}
 	}
 	b = append(b, p.tail...)
-	return string(shortenKey(b, len(prefix))), nil
+	return p.finish(b, len(prefix)), nil
 }
 
 // arguments follows the pointers from the arguments to their struct.

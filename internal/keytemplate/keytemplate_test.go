@@ -1,4 +1,4 @@
-package cachify
+package keytemplate
 
 import (
 	"encoding/json"
@@ -18,11 +18,11 @@ import (
 // keyOf renders args without a prefix.
 func keyOf[K any](t testing.TB, text string, args K) string {
 	t.Helper()
-	tpl, err := newTemplate[K](text)
+	tpl, err := New[K](text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := tpl.render("", args)
+	key, err := tpl.Render("", args)
 	if err != nil {
 		t.Fatalf("%q of %+v: %v", text, args, err)
 	}
@@ -217,15 +217,15 @@ func TestTemplateStructs(t *testing.T) {
 		keyCase("<base>-<region>-<n>", embedding{&Base{7}, hidden{"eu"}, 1}, "(id=7)-eu-1"),
 		keyCase("<base.id>-<hidden>-<n>", embedding{nil, hidden{"eu"}, 1}, "%nil-(region=eu)-1"),
 	})
-	tpl, err := newTemplate[Args]("read_user-<id>-<name>")
+	tpl, err := New[Args]("read_user-<id>-<name>")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if key, err := tpl.render("app:cached:", Args{UserID: 42, Name: "ann"}); key != "app:cached:read_user-42-ann" || err != nil {
+	if key, err := tpl.Render("app:cached:", Args{UserID: 42, Name: "ann"}); key != "app:cached:read_user-42-ann" || err != nil {
 		t.Errorf("with a prefix: %q, %v", key, err)
 	}
-	if tpl.text() != "read_user-<id>-<name>" {
-		t.Errorf("text: %q", tpl.text())
+	if tpl.Text() != "read_user-<id>-<name>" {
+		t.Errorf("text: %q", tpl.Text())
 	}
 }
 
@@ -262,27 +262,27 @@ func TestTagTemplate(t *testing.T) {
 		Tenant string
 		Conn   io.Writer
 	}
-	for text, want := range map[string]string{"user-<user_id>": "user-42", "users": "users", "t-<tenant>": "t-a%20b"} {
-		tag, err := newTagTemplate[args](text)
+	for text, want := range map[string]string{"user-<user_id>": "user-42", "users": "users", "t-<tenant>": "t-a b%{x}/é"} {
+		tag, err := NewTag[args](text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := tag.render("p:", args{42, "a b", nil}); got != "p:"+want || err != nil {
+		if got, err := tag.Render("p:", args{42, "a b%{x}/é", nil}); got != "p:"+want || err != nil {
 			t.Errorf("%q: %q, %v", text, got, err)
 		}
 	}
-	scalar, err := newTagTemplate[int]("all")
+	scalar, err := NewTag[int]("all")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := scalar.render("", 7); got != "all" || err != nil {
+	if got, err := scalar.Render("", 7); got != "all" || err != nil {
 		t.Errorf("scalar: %q, %v", got, err)
 	}
 	for text, placeholder := range map[string]string{"": "", "x-<nope>": "nope", "x-<conn>": "conn"} {
-		_, err := newTagTemplate[args](text)
+		_, err := NewTag[args](text)
 		wantTemplateError(t, err, text, placeholder, "")
 	}
-	_, err = newTagTemplate[int]("<a>-<b>")
+	_, err = NewTag[int]("<a>-<b>")
 	wantTemplateError(t, err, "<a>-<b>", "b", "keep one placeholder")
 }
 
@@ -308,8 +308,8 @@ func TestLongKeys(t *testing.T) {
 	if forged == shortened {
 		t.Errorf("a template renders to the shortened key %q of another argument", forged)
 	}
-	if tpl, _ := newTemplate[string]("k-<x>"); tpl != nil {
-		key, err := tpl.render(strings.Repeat("p", maxKeySize), "x")
+	if tpl, _ := New[string]("k-<x>"); tpl != nil {
+		key, err := tpl.Render(strings.Repeat("p", maxKeySize), "x")
 		if err != nil || !strings.HasSuffix(key, "pk-x") {
 			t.Errorf("the prefix counts for the size: %q, %v", key, err)
 		}
@@ -322,7 +322,7 @@ func TestRenderConcurrently(t *testing.T) {
 		Page *keyPage
 		Tags map[string][]int
 	}
-	tpl, err := newTemplate[args]("k-<name>-<page.skip>-<page.limit>-<page.sort>-<tags>")
+	tpl, err := New[args]("k-<name>-<page.skip>-<page.limit>-<page.sort>-<tags>")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -332,7 +332,7 @@ func TestRenderConcurrently(t *testing.T) {
 			for i := range 200 {
 				a := args{fmt.Sprint("n", g), &keyPage{Skip: i, Sort: new("s")}, map[string][]int{"t": {g, i}}}
 				want := fmt.Sprintf("p:k-n%d-%d-0-s-[t=[%d,%d]]", g, i, g, i)
-				if key, err := tpl.render("p:", a); key != want || err != nil {
+				if key, err := tpl.Render("p:", a); key != want || err != nil {
 					t.Errorf("%q, %v, want %q", key, err, want)
 				}
 				if i%50 == 0 {
