@@ -90,7 +90,7 @@ func FuzzCompressDecode(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(deflated(len(plain), plain))
+	f.Add(deflated(uint64(len(plain)), plain))
 	f.Add(deflated(1<<20, plain))
 	f.Add(append([]byte{markPlain}, plain...))
 	c := Compress(MsgPack())

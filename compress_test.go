@@ -38,12 +38,12 @@ func TestCompressShrinks(t *testing.T) {
 }
 
 // deflated is data as Compress writes it, but of any claimed length.
-func deflated(claim int, data []byte) []byte {
+func deflated(claim uint64, data []byte) []byte {
 	var b bytes.Buffer
 	w, _ := flate.NewWriter(&b, flate.BestCompression)
 	w.Write(data)
 	w.Close()
-	return append(binary.AppendUvarint([]byte{markDeflate}, uint64(claim)), b.Bytes()...)
+	return append(binary.AppendUvarint([]byte{markDeflate}, claim), b.Bytes()...)
 }
 
 func TestCompressRefuses(t *testing.T) {
@@ -52,14 +52,14 @@ func TestCompressRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := Compress(nil)
-	if err := c.Decode(deflated(len(plain), plain), "", new(string)); err != nil {
+	if err := c.Decode(deflated(uint64(len(plain)), plain), "", new(string)); err != nil {
 		t.Fatalf("what is right is refused: %v", err)
 	}
-	whole := deflated(len(plain), plain)
+	whole := deflated(uint64(len(plain)), plain)
 	for name, data := range map[string][]byte{
 		"nothing": {}, "unknown mark": append([]byte{2}, plain...), "no length": {markDeflate}, "endless length": {markDeflate, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
-		"one less": deflated(len(plain)-1, plain), "one more": deflated(len(plain)+1, plain),
-		"claims 4 GiB": deflated(4<<30, plain), "claims more than deflate can": deflated(maxRatio*len(plain), plain),
+		"one less": deflated(uint64(len(plain)-1), plain), "one more": deflated(uint64(len(plain)+1), plain),
+		"claims 4 GiB": deflated(4<<30, plain), "claims more than deflate can": deflated(uint64(maxRatio*len(plain)), plain),
 		"left over": append(bytes.Clone(whole), 0), "cut": whole[:len(whole)-2], "no stream": {markDeflate, 10, 1, 2, 3},
 		"plain, left over": append(append([]byte{markPlain}, plain...), 0),
 	} {
@@ -84,7 +84,7 @@ func TestCompressedBomb(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bomb := deflated(len(zeros), zeros)
+	bomb := deflated(uint64(len(zeros)), zeros)
 	if err := Compress(nil).Decode(bomb, "", new([]byte)); err != nil {
 		t.Errorf("%d bytes from %d: %v", len(zeros), len(bomb), err)
 	}

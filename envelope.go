@@ -101,6 +101,12 @@ func (e *envelope) encode(codec Codec, key string, v any) (data []byte, err erro
 	return data, nil
 }
 
+// decode sets the value that v points to from the payload.
+func (e *envelope) decode(codec Codec, key string, v any) (err error) {
+	defer recovered(&err, "decoding", v)
+	return codec.Decode(e.payload, key, v)
+}
+
 // appendHeader appends all that comes before the payload. Its length and the checksum are left to seal.
 func (e *envelope) appendHeader(dst []byte) []byte {
 	b := appendHead(dst, e.id, e.flags)

@@ -20,7 +20,7 @@ type (
 	printPrivate struct {
 		ID, Age int
 		//lint:ignore U1000 read by reflection
-		cache   map[string]int `msgpack:"-"`
+		cache map[string]int `msgpack:"-"`
 	}
 	printOpaque  struct{ s string }
 	printOpaque2 struct{ s string }

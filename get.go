@@ -110,7 +110,7 @@ func (c *Cached[K, V]) read(ctx context.Context, a *address[K], data []byte, sta
 	if !ok {
 		return e, isStale, nil
 	}
-	if err := c.codec.Decode(e.payload, a.key, v); err != nil {
+	if err := e.decode(c.codec, a.key, v); err != nil {
 		var zero V
 		*v = zero // of what was decoded before the error
 		c.client.warnOnce(ctx, "cachify: a stored value can't be decoded and is loaded anew", c.template.text(), err)
@@ -188,7 +188,7 @@ func (c *Cached[K, V]) ride(ctx context.Context, a *address[K], s seat, out *Out
 		return v, found != isValue || err != nil, nil
 	}
 	e, _ := parseEnvelope(data)
-	return v, c.codec.Decode(e.payload, a.key, &v) != nil, nil
+	return v, e.decode(c.codec, a.key, &v) != nil, nil
 }
 
 // bypass serves a caller without the store. Callers of this process share a flight, but not one that began before

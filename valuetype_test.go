@@ -21,7 +21,7 @@ type (
 	typeCounter struct {
 		Hits int
 		//lint:ignore U1000 read by reflection
-		mu   sync.Mutex
+		mu sync.Mutex
 	}
 	typeHiding struct {
 		codecBase // its ID would be lost

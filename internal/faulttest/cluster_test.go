@@ -18,8 +18,16 @@ func TestCluster(t *testing.T) {
 	rdb := cluster.Client(t)
 	tags := cluster.Nodes[slices.Index(cluster.Addrs(), addrOf(t, rdb, "fault:tag:{fault:tag}"))]
 	keys := cluster.Nodes[(slices.Index(cluster.Nodes, tags)+1)%3]
-	t.Run("a node with keys stopped", func(t *testing.T) { stopNode(t, cluster, keys, true) })
-	t.Run("the node with the tags stopped", func(t *testing.T) { stopNode(t, cluster, tags, false) })
+	t.Run("a node with keys stopped", func(t *testing.T) {
+		timely(t, func(t *testing.T, w *stopwatch) {
+			if hits := stopNode(t, w, cluster, keys); hits == 0 {
+				t.Error("no hits on the other nodes")
+			}
+		})
+	})
+	t.Run("the node with the tags stopped", func(t *testing.T) {
+		timely(t, func(t *testing.T, w *stopwatch) { stopNode(t, w, cluster, tags) })
+	})
 }
 
 func addrOf(t testing.TB, rdb *redis.ClusterClient, key string) string {
@@ -28,26 +36,24 @@ func addrOf(t testing.TB, rdb *redis.ClusterClient, key string) string {
 	return node.Options().Addr
 }
 
-// stopNode stops a node in the middle of traffic for as long as the Cluster takes it for one of its own. hits says whether
-// keys of the other nodes are still to be cached.
-func stopNode(t *testing.T, cluster *redistest.Cluster, node *redistest.Server, hits bool) {
-	tr := startTraffic(t, cluster.Client(t), cluster.Client(t))
+// stopNode stops a node in the middle of traffic, for as long as the Cluster takes it for one of its own, and says how many
+// hits there are meanwhile.
+func stopNode(t *testing.T, w *stopwatch, cluster *redistest.Cluster, node *redistest.Server) (hits int64) {
+	tr := startTraffic(t, w, cluster.Client(t), cluster.Client(t))
 	time.Sleep(200 * time.Millisecond)
-	tr.enter(noticed)
+	tr.enter(fault)
 	node.Stop()
 	stopped := time.Now()
 	time.Sleep(opTimeout) // for what was under way
-	before := tr.hits()
+	had := tr.hits()
 	time.Sleep(time.Until(stopped.Add(3 * time.Second))) // a node counts as dead after 5 seconds
-	during := tr.hits() - before
-	tr.enter(back)
+	hits = tr.hits() - had
+	tr.enter(after)
 	hit := tr.hit()
 	node.Cont()
-	resumedAfter := eventually(t, resumed, "hits", hit)
+	back := eventually(t, resumed, "hits", hit)
 	time.Sleep(300 * time.Millisecond)
 	tr.finish()
-	t.Logf("%d hits with the node stopped; hits on both clients %v after", during, resumedAfter)
-	if hits && during == 0 {
-		t.Error("no hits on the other nodes")
-	}
+	t.Logf("%d hits with the node stopped; hits on both clients %v after", hits, back)
+	return hits
 }

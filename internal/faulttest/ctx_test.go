@@ -45,33 +45,36 @@ func TestCtxOnSilentServer(t *testing.T) {
 		}, opTimeout, context.Canceled}, // what is on its way to the server has no other deadline
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			server := redistest.Start(t)
-			warmed := warm(t, server, all())
-			watch := newStopwatch(t)
-			server.Stop()
-			defer server.Cont()
-			var calls sync.WaitGroup
-			var slowest atomic.Int64
-			for name, call := range all() {
-				calls.Go(func() {
-					ctx, cancel := test.ctx(t.Context())
-					defer cancel()
-					took := watch.time(name, test.took, func() {
-						if err := call(ctx, warmed[name]); !errors.Is(err, test.err) {
-							t.Errorf("%s: error %v, want %v", name, err, test.err)
-						}
+			timely(t, func(t *testing.T, w *stopwatch) {
+				server := redistest.Start(t)
+				warmed := warm(t, server, all())
+				server.Stop()
+				defer server.Cont()
+				var calls sync.WaitGroup
+				var slowest atomic.Int64
+				for name, call := range all() {
+					calls.Go(func() {
+						ctx, cancel := test.ctx(t.Context())
+						defer cancel()
+						took := w.time(name, test.took, func() {
+							if err := call(ctx, warmed[name]); !errors.Is(err, test.err) {
+								t.Errorf("%s: error %v, want %v", name, err, test.err)
+							}
+						})
+						raise(&slowest, int64(took))
 					})
-					raise(&slowest, int64(took))
-				})
-			}
-			calls.Wait()
-			t.Logf("%d methods, the slowest took %v", len(warmed), time.Duration(slowest.Load()))
+				}
+				calls.Wait()
+				t.Logf("%d methods, the slowest took %v", len(warmed), time.Duration(slowest.Load()))
+			})
 		})
 	}
 }
 
 // TestCtxWhileWaiting ends a caller's ctx while it waits for the load of another process, and while its own load runs.
-func TestCtxWhileWaiting(t *testing.T) {
+func TestCtxWhileWaiting(t *testing.T) { timely(t, ctxWhileWaiting) }
+
+func ctxWhileWaiting(t *testing.T, w *stopwatch) {
 	server := redistest.Start(t)
 	hold := make(chan struct{})
 	loading := make(chan struct{}, 2)
@@ -86,7 +89,6 @@ func TestCtxWhileWaiting(t *testing.T) {
 	}
 	mine := cachify.Must(cachify.NewCached(newClient(t, server.Client(t)), "slow-<key>", load, nil))
 	other := cachify.Must(cachify.NewCached(newClient(t, server.Client(t)), "slow-<key>", load, nil))
-	watch := newStopwatch(t)
 
 	type answer struct {
 		v   string
@@ -100,7 +102,7 @@ func TestCtxWhileWaiting(t *testing.T) {
 	<-loading
 	for what, key := range map[string]int64{"a wait for another process": 1, "a load of one's own": 2} {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		took := watch.time(what, patience, func() {
+		took := w.time(what, patience, func() {
 			if _, err := mine.Get(ctx, key); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("%s: error %v, want %v", what, err, context.DeadlineExceeded)
 			}

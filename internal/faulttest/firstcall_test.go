@@ -116,33 +116,34 @@ func TestFirstCall(t *testing.T) {
 		{"SIGSTOP", (*redistest.Server).Stop, (*redistest.Server).Cont},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			server := redistest.Start(t)
-			open, closed := warm(t, server, failOpen), warm(t, server, failClosed)
-			watch := newStopwatch(t)
-			test.begin(server)
-			defer test.end(server)
-			var calls sync.WaitGroup
-			for name, w := range open {
-				calls.Go(func() {
-					took := watch.time(name, loaderTime+opTimeout, func() {
-						if err := failOpen[name](t.Context(), w); err != nil {
-							t.Errorf("%s: %v", name, err)
-						}
+			timely(t, func(t *testing.T, w *stopwatch) {
+				server := redistest.Start(t)
+				open, closed := warm(t, server, failOpen), warm(t, server, failClosed)
+				test.begin(server)
+				defer test.end(server)
+				var calls sync.WaitGroup
+				for name, on := range open {
+					calls.Go(func() {
+						took := w.time(name, loaderTime+opTimeout, func() {
+							if err := failOpen[name](t.Context(), on); err != nil {
+								t.Errorf("%s: %v", name, err)
+							}
+						})
+						t.Logf("%s: no error, %v", name, took)
 					})
-					t.Logf("%s: no error, %v", name, took)
-				})
-			}
-			for name, w := range closed {
-				calls.Go(func() {
-					took := watch.time(name, opTimeout, func() {
-						if err := failClosed[name](t.Context(), w); err == nil || errors.Is(err, errRan) || errors.Is(err, cachify.ErrLocked) {
-							t.Errorf("%s: error %v, want the server's", name, err)
-						}
+				}
+				for name, on := range closed {
+					calls.Go(func() {
+						took := w.time(name, opTimeout, func() {
+							if err := failClosed[name](t.Context(), on); err == nil || errors.Is(err, errRan) || errors.Is(err, cachify.ErrLocked) {
+								t.Errorf("%s: error %v, want the server's", name, err)
+							}
+						})
+						t.Logf("%s: the server's error, %v", name, took)
 					})
-					t.Logf("%s: the server's error, %v", name, took)
-				})
-			}
-			calls.Wait()
+				}
+				calls.Wait()
+			})
 		})
 	}
 }

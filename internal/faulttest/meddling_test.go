@@ -27,19 +27,21 @@ func TestMeddling(t *testing.T) {
 		{"CLIENT KILL TYPE normal", func() []any { return []any{"CLIENT", "KILL", "TYPE", "normal"} }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			server := redistest.Start(t)
-			operator := server.Client(t)
-			tr := startTraffic(t, server.Client(t), server.Client(t))
-			tr.enter(noticed)
-			const times = 25
-			for range times {
-				noError(t, operator.Do(t.Context(), test.command()...).Err())
-				time.Sleep(20 * time.Millisecond)
-			}
-			tr.enter(back)
-			hits := eventually(t, resumed, "hits", tr.hit())
-			tr.finish()
-			t.Logf("%s %d times; hits %v later", test.name, times, hits)
+			timely(t, func(t *testing.T, w *stopwatch) {
+				server := redistest.Start(t)
+				operator := server.Client(t)
+				tr := startTraffic(t, w, server.Client(t), server.Client(t))
+				tr.enter(fault)
+				const times = 25
+				for range times {
+					noError(t, operator.Do(t.Context(), test.command()...).Err())
+					time.Sleep(20 * time.Millisecond)
+				}
+				tr.enter(after)
+				hits := eventually(t, resumed, "hits", tr.hit())
+				tr.finish()
+				t.Logf("%s %d times; hits %v later", test.name, times, hits)
+			})
 		})
 	}
 }

@@ -13,7 +13,9 @@ import (
 
 // TestOnceInOutage has Once fail closed, and work again afterwards: what the server makes of the request for a lock when the
 // caller has long given up must not keep others out.
-func TestOnceInOutage(t *testing.T) {
+func TestOnceInOutage(t *testing.T) { timely(t, onceInOutage) }
+
+func onceInOutage(t *testing.T, w *stopwatch) {
 	const keys = 20
 	server := redistest.Start(t)
 	var ran atomic.Int64
@@ -30,9 +32,8 @@ func TestOnceInOutage(t *testing.T) {
 			t.Errorf("Do of %d did not run", key)
 		}
 	})
-	watch := newStopwatch(t)
 	server.Stop()
-	took := watch.time("Do", opTimeout, func() {
+	took := w.time("Do", opTimeout, func() {
 		together(keys, func(key int) {
 			if v, err := once.Do(t.Context(), key); err == nil || v != "" || errors.Is(err, cachify.ErrLocked) {
 				t.Errorf("Do of %d in an outage gave %q, %v; want the server's error", key, v, err)
@@ -103,14 +104,15 @@ func (s *lateStore) Unlock(ctx context.Context, key, token string) (bool, error)
 }
 
 // TestLockLostInOutage stops the server under a function that runs with a lock: its ctx ends before the lock can have.
-func TestLockLostInOutage(t *testing.T) {
+func TestLockLostInOutage(t *testing.T) { timely(t, lockLostInOutage) }
+
+func lockLostInOutage(t *testing.T, w *stopwatch) {
 	const ttl = time.Second
 	server := redistest.Start(t)
-	watch := newStopwatch(t)
 	var took time.Duration
 	once := cachify.Must(cachify.NewOnce(newClient(t, server.Client(t)), "once", func(ctx context.Context, _ struct{}) (bool, error) {
 		server.Stop() // no renewal after this moment
-		took = watch.time("until the loss of the lock", ttl-allowance(0), func() { <-ctx.Done() })
+		took = w.time("until the loss of the lock", ttl-allowance(0), func() { <-ctx.Done() })
 		return errors.Is(context.Cause(ctx), cachify.ErrLockLost), nil
 	}, &cachify.OnceOptions{TTL: ttl}))
 	told, err := once.Do(t.Context(), struct{}{})

@@ -7,68 +7,59 @@ import (
 	"github.com/go-cachify/cachify/internal/redistest"
 )
 
-// The phases of an outage.
+// The phases of a test. What begins in one counts for it.
 const (
-	noticed     = "outage"
+	before      = "before"
+	fault       = "fault"
 	breakerOpen = "breaker open"
-	back        = "after"
+	after       = "after"
 )
 
-// TestServerOutage takes the server away in the middle of traffic and gives it back.
-func TestServerOutage(t *testing.T) {
+// TestOutage takes the server or the connections to it away in the middle of traffic and gives them back.
+func TestOutage(t *testing.T) {
+	type (
+		server = redistest.Server
+		proxy  = redistest.Proxy
+	)
 	for _, test := range []struct {
 		name       string
-		begin, end func(*redistest.Server)
+		proxied    bool
+		begin, end func(*server, *proxy)
 	}{
-		{"SIGKILL", (*redistest.Server).Kill, (*redistest.Server).Restart},
-		{"SIGSTOP", (*redistest.Server).Stop, (*redistest.Server).Cont},
+		{"SIGKILL", false, func(s *server, _ *proxy) { s.Kill() }, func(s *server, _ *proxy) { s.Restart() }},
+		{"SIGSTOP", false, func(s *server, _ *proxy) { s.Stop() }, func(s *server, _ *proxy) { s.Cont() }},
+		{"connections refused", true, func(_ *server, p *proxy) { p.Refuse(true); p.Cut() }, func(_ *server, p *proxy) { p.Refuse(false) }},
+		{"connections stalled", true, func(_ *server, p *proxy) { p.Stall(true) }, func(_ *server, p *proxy) { p.Stall(false) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			server := redistest.Start(t)
-			tr := startTraffic(t, server.Client(t), server.Client(t))
-			outage(t, tr, func() { test.begin(server) }, func() { test.end(server) })
+			timely(t, func(t *testing.T, w *stopwatch) {
+				s := redistest.Start(t)
+				p := redistest.StartProxy(t, s.Addr())
+				addr := s.Addr()
+				if test.proxied {
+					addr = p.Addr()
+				}
+				tr := startTraffic(t, w, redistest.NewClient(t, addr), redistest.NewClient(t, addr))
+				time.Sleep(200 * time.Millisecond) // of undisturbed traffic
+				tr.enter(fault)
+				test.begin(s, p)
+				opened := eventually(t, resumed, "the breaker opens", tr.open)
+				tr.enter(breakerOpen)
+				time.Sleep(500 * time.Millisecond) // of the outage
+				tr.enter(after)
+				hit := tr.hit()
+				test.end(s, p)
+				hits := eventually(t, resumed, "hits after the end of the outage", hit)
+				time.Sleep(300 * time.Millisecond) // for what the outage may have left behind
+				tr.finish()
+				t.Logf("the breaker had opened after %v; hits resumed %v after the end", opened, hits)
+			})
 		})
 	}
 }
 
-// TestConnectionOutage does the same to the connection.
-func TestConnectionOutage(t *testing.T) {
-	for _, test := range []struct {
-		name       string
-		begin, end func(*redistest.Proxy)
-	}{
-		{"refused", func(p *redistest.Proxy) { p.Refuse(true); p.Cut() }, func(p *redistest.Proxy) { p.Refuse(false) }},
-		{"stalled", func(p *redistest.Proxy) { p.Stall(true) }, func(p *redistest.Proxy) { p.Stall(false) }},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			server := redistest.Start(t)
-			proxy := redistest.StartProxy(t, server.Addr())
-			tr := startTraffic(t, redistest.NewClient(t, proxy.Addr()), redistest.NewClient(t, proxy.Addr()))
-			outage(t, tr, func() { test.begin(proxy) }, func() { test.end(proxy) })
-		})
-	}
-}
-
-// outage leads tr through one.
-func outage(t *testing.T, tr *traffic, begin, end func()) {
-	t.Helper()
-	time.Sleep(200 * time.Millisecond) // of undisturbed traffic
-	tr.enter(noticed)
-	begin()
-	opened := eventually(t, resumed, "the breaker opens", tr.open)
-	tr.enter(breakerOpen)
-	time.Sleep(500 * time.Millisecond) // of the outage
-	tr.enter(back)
-	hit := tr.hit()
-	end()
-	hits := eventually(t, resumed, "hits after the end of the outage", hit)
-	time.Sleep(300 * time.Millisecond) // for what the outage may have left behind
-	tr.finish()
-	t.Logf("the breaker had opened after %v; hits resumed %v after the end", opened, hits)
-}
-
-// TestShortFaults are those that are over before they begin to cost anything.
-func TestShortFaults(t *testing.T) {
+// TestShortFault has faults that are over before a breaker needs to open.
+func TestShortFault(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		fault func(*redistest.Server, *redistest.Proxy)
@@ -82,17 +73,19 @@ func TestShortFaults(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			server := redistest.Start(t)
-			proxy := redistest.StartProxy(t, server.Addr())
-			tr := startTraffic(t, server.Client(t), redistest.NewClient(t, proxy.Addr()))
-			time.Sleep(200 * time.Millisecond)
-			tr.enter(noticed)
-			test.fault(server, proxy)
-			tr.enter(back)
-			hits := eventually(t, resumed, "hits", tr.hit())
-			time.Sleep(200 * time.Millisecond)
-			tr.finish()
-			t.Logf("hits resumed %v after the fault", hits)
+			timely(t, func(t *testing.T, w *stopwatch) {
+				server := redistest.Start(t)
+				proxy := redistest.StartProxy(t, server.Addr())
+				tr := startTraffic(t, w, server.Client(t), redistest.NewClient(t, proxy.Addr()))
+				time.Sleep(200 * time.Millisecond)
+				tr.enter(fault)
+				test.fault(server, proxy)
+				tr.enter(after)
+				hits := eventually(t, resumed, "hits", tr.hit())
+				time.Sleep(200 * time.Millisecond)
+				tr.finish()
+				t.Logf("hits resumed %v after the fault", hits)
+			})
 		})
 	}
 }

@@ -60,51 +60,52 @@ func TestResetInOutage(t *testing.T) {
 			func(_ *redistest.Server, p *redistest.Proxy) { p.Refuse(false) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			server := redistest.Start(t)
-			proxy := redistest.StartProxy(t, server.Addr())
-			var source atomic.Int64
-			source.Store(1)
-			mine := newResettable(t, newClient(t, redistest.NewClient(t, proxy.Addr())), &source)
-			other := newResettable(t, newClient(t, server.Client(t)), &source)
-			if !mine.expect(t, 1) {
-				t.Fatal("the first loads gave something else than version 1")
-			}
+			timely(t, func(t *testing.T, w *stopwatch) {
+				server := redistest.Start(t)
+				proxy := redistest.StartProxy(t, server.Addr())
+				var source atomic.Int64
+				source.Store(1)
+				mine := newResettable(t, newClient(t, redistest.NewClient(t, proxy.Addr())), &source)
+				other := newResettable(t, newClient(t, server.Client(t)), &source)
+				if !mine.expect(t, 1) {
+					t.Fatal("the first loads gave something else than version 1")
+				}
 
-			test.begin(server, proxy)
-			source.Store(2)
-			var group sync.WaitGroup
-			watch := newStopwatch(t)
-			took := watch.time("resets", opTimeout, func() {
-				for name, reset := range mine.resets {
-					group.Go(func() {
-						if reset(t.Context()) == nil {
-							t.Errorf("%s in an outage gave no error", name)
-						}
-					})
-				}
-				group.Wait()
-			})
-			if n := mine.client.Stats().PendingReset; n != 3 {
-				t.Errorf("%d resets are pending, want 3", n)
-			}
-			stop := make(chan struct{})
-			var gets int
-			group.Go(func() { // never serves an old entry
-				for !isClosed(stop) {
-					if gets++; !mine.expect(t, 2) {
-						t.Error("an old entry was served after its Reset")
-						return
+				test.begin(server, proxy)
+				source.Store(2)
+				var group sync.WaitGroup
+				took := w.time("resets", opTimeout, func() {
+					for name, reset := range mine.resets {
+						group.Go(func() {
+							if reset(t.Context()) == nil {
+								t.Errorf("%s in an outage gave no error", name)
+							}
+						})
 					}
+					group.Wait()
+				})
+				if n := mine.client.Stats().PendingReset; n != 3 {
+					t.Errorf("%d resets are pending, want 3", n)
 				}
+				stop := make(chan struct{})
+				var gets int
+				group.Go(func() { // never serves an old entry
+					for !isClosed(stop) {
+						if gets++; !mine.expect(t, 2) {
+							t.Error("an old entry was served after its Reset")
+							return
+						}
+					}
+				})
+				test.end(server, proxy)
+				gone := eventually(t, resumed, "the old entries are gone", func() bool { return other.expect(t, 2) })
+				eventually(t, resumed, "no reset is pending", func() bool { return mine.client.Stats().PendingReset == 0 })
+				hits := mine.client.Stats().Hits
+				eventually(t, resumed, "hits", func() bool { return mine.client.Stats().Hits > hits })
+				close(stop)
+				group.Wait()
+				t.Logf("3 resets failed in %v; old entries gone %v after the end; %d rounds of gets meanwhile, none old", took, gone, gets)
 			})
-			test.end(server, proxy)
-			gone := eventually(t, resumed, "the old entries are gone", func() bool { return other.expect(t, 2) })
-			eventually(t, resumed, "no reset is pending", func() bool { return mine.client.Stats().PendingReset == 0 })
-			hits := mine.client.Stats().Hits
-			eventually(t, resumed, "hits", func() bool { return mine.client.Stats().Hits > hits })
-			close(stop)
-			group.Wait()
-			t.Logf("3 resets failed in %v; old entries gone %v after the end; %d rounds of gets meanwhile, none old", took, gone, gets)
 		})
 	}
 }

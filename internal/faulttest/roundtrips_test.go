@@ -88,7 +88,7 @@ func TestRoundTrips(t *testing.T) {
 		{"miss with a tag", n, get(withTag), 2},
 		{"hit with a tag", n, get(withTag), 1},
 		{"ResetTags", n, func(i int64) error { return c.ResetTags(ctx, fmt.Sprintf("tag-%d", i)) }, 1},
-		{"miss after ResetTags", n, get(withTag), 3}, // one more to replace the value by the lease
+		{"miss after ResetTags", n, get(withTag), 4}, // two more to make room for the lease
 		{"ResetAll", 1, func(int64) error { return withTag.ResetAll(ctx) }, 1},
 		{"Once.Do", n, func(i int64) error { _, err := once.Do(ctx, tagged{i}); return err }, 2},
 	} {

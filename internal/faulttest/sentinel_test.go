@@ -12,15 +12,17 @@ import (
 func TestSentinel(t *testing.T) {
 	sentinel := redistest.StartSentinel(t)
 	everything(t, "before", sentinel.Client(t), sentinel.Client(t))
-	tr := startTraffic(t, sentinel.Client(t), sentinel.Client(t))
-	tr.lossy = true
-	time.Sleep(200 * time.Millisecond)
-	tr.enter(noticed)
-	noError(t, sentinel.Failover(t.Context()))
-	tr.enter(back)
-	hits := eventually(t, resumed, "hits on the new master", tr.hit())
-	time.Sleep(time.Second) // until the old one is a replica
-	tr.finish()
-	t.Logf("hits on the new master %v after it had taken over", hits)
+	timely(t, func(t *testing.T, w *stopwatch) {
+		tr := startTraffic(t, w, sentinel.Client(t), sentinel.Client(t))
+		tr.lossy = true
+		time.Sleep(200 * time.Millisecond)
+		tr.enter(fault)
+		noError(t, sentinel.Failover(t.Context()))
+		tr.enter(after)
+		hits := eventually(t, resumed, "hits on the new master", tr.hit())
+		time.Sleep(time.Second) // until the old one is a replica
+		tr.finish()
+		t.Logf("hits on the new master %v after it had taken over", hits)
+	})
 	everything(t, "after", sentinel.Client(t), sentinel.Client(t))
 }

@@ -36,7 +36,7 @@ type traffic struct {
 	lossy    bool // the server may lose what it has acknowledged, Resets too
 	versions [rows]atomic.Int64
 	clients  []*trafficClient
-	machine  *machine
+	watch    *stopwatch
 	phase    atomic.Pointer[phase]
 	phases   []*phase
 	stop     context.CancelFunc
@@ -67,14 +67,14 @@ type phase struct {
 }
 
 // startTraffic starts callers on a client for each of rdbs.
-func startTraffic(t testing.TB, rdbs ...redis.UniversalClient) *traffic {
-	tr := &traffic{t: t, machine: watchMachine(t)}
+func startTraffic(t testing.TB, w *stopwatch, rdbs ...redis.UniversalClient) *traffic {
+	tr := &traffic{t: t, watch: w}
 	for _, rdb := range rdbs {
 		c := &trafficClient{Client: newClient(t, rdb), traffic: tr}
 		c.cached = cachify.Must(cachify.NewCached(c.Client, "row-<id>", tr.load, &cachify.CachedOptions{TTL: rowTTL, Jitter: 0.5}))
 		tr.clients = append(tr.clients, c)
 	}
-	tr.enter("before")
+	tr.enter(before)
 	ctx, cancel := context.WithCancel(t.Context())
 	tr.stop = func() { cancel(); tr.running.Wait() }
 	t.Cleanup(tr.stop)
@@ -110,7 +110,7 @@ func (tr *traffic) load(_ context.Context, id int64) (row, error) {
 // enter begins a phase. What began earlier counts for the earlier one.
 func (tr *traffic) enter(name string) {
 	if p := tr.phase.Load(); p != nil {
-		p.stall = tr.machine.takeStall()
+		p.stall = tr.watch.takeStall()
 	}
 	p := &phase{name: name}
 	tr.phases = append(tr.phases, p)
@@ -119,13 +119,13 @@ func (tr *traffic) enter(name string) {
 
 // hit gives a condition: that every client has had a hit since.
 func (tr *traffic) hit() func() bool {
-	var before []int64
+	var had []int64
 	for _, c := range tr.clients {
-		before = append(before, c.Stats().Hits)
+		had = append(had, c.Stats().Hits)
 	}
 	return func() bool {
 		for i, c := range tr.clients {
-			if c.Stats().Hits == before[i] {
+			if c.Stats().Hits == had[i] {
 				return false
 			}
 		}
@@ -154,12 +154,11 @@ func (tr *traffic) open() bool {
 func (c *trafficClient) get() {
 	id := rand.Int64N(rows)
 	p, own, others := c.traffic.phase.Load(), c.own[id].Load(), c.others[id].Load()
-	before := c.Stats()
+	stats := c.Stats()
 	began := time.Now()
 	v, err := c.cached.Get(context.Background(), id)
 	took := time.Since(began)
-	after := c.Stats()
-	withStore := !before.BreakerOpen && before.Outages == after.Outages
+	withStore := !stats.BreakerOpen && stats.Outages == c.Stats().Outages
 	switch {
 	case err != nil:
 		err = fmt.Errorf("get %d: %w", id, err)
@@ -201,21 +200,13 @@ func (c *trafficClient) reset() {
 	}
 }
 
-// raise makes max at least v.
-func raise(max *atomic.Int64, v int64) {
-	for old := max.Load(); old < v && !max.CompareAndSwap(old, v); old = max.Load() {
-	}
-}
-
 // finish ends the traffic, prints its figures and checks them: no caller has seen an error or an old row, and each call
 // took at most the function's time and the operation timeout. Where the breaker is open, the timeout is not to be paid.
 func (tr *traffic) finish() {
 	tr.t.Helper()
 	tr.stop()
-	tr.phase.Load().stall = tr.machine.takeStall()
+	tr.phase.Load().stall = tr.watch.takeStall()
 	for _, p := range tr.phases {
-		p.mu.Lock()
-		defer p.mu.Unlock()
 		tr.t.Logf("%s: %d gets, %d errors, %v; %d resets, %d failed, %v; machine %v",
 			p.name, len(p.gets.d), len(p.errs), &p.gets, len(p.resets.d), p.resetErrs, &p.resets, short(p.stall))
 		for _, err := range p.errs[:min(len(p.errs), 3)] {
@@ -225,11 +216,7 @@ func (tr *traffic) finish() {
 		if p.name == breakerOpen {
 			limit = loaderTime
 		}
-		if limit += allowance(p.stall); p.gets.max() > limit {
-			tr.t.Errorf("%s: a Get took %v, want at most %v", p.name, p.gets.max(), limit)
-		}
-		if limit := opTimeout + allowance(p.stall); p.resets.max() > limit {
-			tr.t.Errorf("%s: a Reset took %v, want at most %v", p.name, p.resets.max(), limit)
-		}
+		tr.watch.check(p.name+": a Get", p.gets.max(), limit, p.stall)
+		tr.watch.check(p.name+": a Reset", p.resets.max(), opTimeout, p.stall)
 	}
 }

@@ -15,7 +15,7 @@ import (
 const MasterName = "mymaster"
 
 // A Sentinel is a master and its replica, watched by one Redis Sentinel that may act on its own (quorum 1). It takes a
-// master that has not answered for half a second for dead.
+// master that has not answered for a second for dead.
 type Sentinel struct {
 	Nodes  []*Server // the first is the master at the start
 	Server *Server   // Redis Sentinel itself; it has no keys to flush
@@ -23,7 +23,7 @@ type Sentinel struct {
 
 // periods are shorter than those of production, so that a failover takes a second or two and not ten. Nor does the sentinel
 // sit still for half a minute (TILT) after a busy machine has held it up for two seconds.
-var periods = []any{"SENTINEL", "DEBUG", "INFO-PERIOD", 100, "PING-PERIOD", 100, "PUBLISH-PERIOD", 200, "TILT-TRIGGER", 60_000}
+var periods = []any{"SENTINEL", "DEBUG", "INFO-PERIOD", 100, "PING-PERIOD", 100, "PUBLISH-PERIOD", 200, "TILT-PERIOD", 100}
 
 // StartSentinel returns when the replica is in step and the sentinel knows of it. It needs [Need].
 func StartSentinel(t testing.TB) *Sentinel {
@@ -33,7 +33,7 @@ func StartSentinel(t testing.TB) *Sentinel {
 	s := &Sentinel{Nodes: []*Server{master, replica}, Server: newServer(t, "--sentinel")}
 	err := s.Server.start([]string{
 		fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 1", MasterName, master.port),
-		"sentinel down-after-milliseconds " + MasterName + " 500",
+		"sentinel down-after-milliseconds " + MasterName + " 1000",
 		"sentinel failover-timeout " + MasterName + " 3000",
 	})
 	if err != nil {
