@@ -14,10 +14,10 @@ const Keys = 6
 type Source struct{ cells *[Keys]cell }
 
 type cell struct {
-	version  atomic.Int64 // of the row; it only grows
-	floor    atomic.Int64 // what a Get that starts now must give at least
-	puts     atomic.Int64 // the lock between Put and the resets: -1 held by a Put, else the number of resets
-	_padding [5]int64     // a cache line for each
+	version atomic.Int64 // of the row; it only grows
+	floor   atomic.Int64 // what a Get that starts now must give at least
+	puts    atomic.Int64 // the lock between Put and the resets: -1 held by a Put, else the number of resets
+	_       [5]int64     // a cache line for each
 }
 
 // sourceSize is how many bytes a Source needs.
