@@ -127,7 +127,7 @@ func (c *Cached[K, V]) Batch(batch BatchFunc[K, V]) *Cached[K, V] {
 func (c *Cached[K, V]) Get(ctx context.Context, args K) (V, error) {
 	a, err := c.address(args)
 	if err != nil {
-		return c.uncached(ctx, args, err)
+		return c.uncached(ctx, "Get", args, err)
 	}
 	if c.client.opts.Tracer == nil {
 		return c.get(ctx, &a, new(Outcome))
@@ -141,7 +141,7 @@ func (c *Cached[K, V]) Get(ctx context.Context, args K) (V, error) {
 func (c *Cached[K, V]) Refresh(ctx context.Context, args K) (V, error) {
 	a, err := c.address(args)
 	if err != nil {
-		return c.uncached(ctx, args, err)
+		return c.uncached(ctx, "Refresh", args, err)
 	}
 	return c.traced(ctx, "Refresh", &a, c.refresh)
 }
@@ -177,13 +177,12 @@ func (c *Cached[K, V]) Reset(ctx context.Context, args K) error {
 // ResetAll makes all entries of the template a miss, in one round trip however many there are. The promise of
 // Reset holds for it as well, and so does what Reset says about errors.
 func (c *Cached[K, V]) ResetAll(ctx context.Context) error {
-	op := Operation{Name: "ResetAll", Template: c.template.text()}
-	ctx = c.client.traceStart(ctx, op)
+	ctx, end := c.client.trace(ctx, Operation{Name: "ResetAll", Template: c.template.text()})
 	err := c.client.advance(ctx, c.tags)
 	if err != nil {
 		err = fmt.Errorf("cachify: ResetAll of %q: %w", c.template.text(), err)
 	}
-	c.client.traceEnd(ctx, op, Outcome{Err: err})
+	end(Outcome{Err: err})
 	return err
 }
 
@@ -226,24 +225,22 @@ func (c *Cached[K, V]) address(args K) (address[K], error) {
 }
 
 // uncached runs the function for arguments that have no key.
-func (c *Cached[K, V]) uncached(ctx context.Context, args K, cause error) (V, error) {
-	op := Operation{Name: "Get", Template: c.template.text()}
-	ctx = c.client.traceStart(ctx, op)
-	c.client.warnOnce(ctx, "cachify: arguments without a key; the function runs uncached", c.template.text(), cause)
-	c.client.stats.bypasses.Add(1)
-	v, err := c.fn(ctx, args)
-	c.client.traceEnd(ctx, op, Outcome{Status: "bypass", Err: err, StoreErr: cause})
-	return v, err
+func (c *Cached[K, V]) uncached(ctx context.Context, name string, args K, cause error) (V, error) {
+	return c.traced(ctx, name, &address[K]{args: args}, func(ctx context.Context, a *address[K], out *Outcome) (V, error) {
+		out.Status, out.StoreErr = "bypass", cause
+		c.client.warnOnce(ctx, "cachify: arguments without a key; the function runs uncached", c.template.text(), cause)
+		c.client.stats.bypasses.Add(1)
+		return c.runAlone(ctx, a.args)
+	})
 }
 
 // traced is f with the tracer told.
-func (c *Cached[K, V]) traced(ctx context.Context, name string, a *address[K], f func(context.Context, *address[K], *Outcome) (V, error)) (V, error) {
-	op := Operation{Name: name, Template: c.template.text(), Key: a.key}
-	ctx = c.client.traceStart(ctx, op)
-	var out Outcome
-	v, err := f(ctx, a, &out)
+func (c *Cached[K, V]) traced(ctx context.Context, name string, a *address[K], f func(context.Context, *address[K], *Outcome) (V, error)) (v V, err error) {
+	ctx, end := c.client.trace(ctx, Operation{Name: name, Template: c.template.text(), Key: a.key})
+	out := Outcome{Err: errCrashed}
+	defer func() { end(out) }()
+	v, err = f(ctx, a, &out)
 	out.Err = err
-	c.client.traceEnd(ctx, op, out)
 	return v, err
 }
 
@@ -256,12 +253,11 @@ func (c *Cached[K, V]) do(ctx context.Context, name string, args K, f func(conte
 	if c.client.isClosed() {
 		return ErrClosed
 	}
-	op := Operation{Name: name, Template: c.template.text(), Key: a.key}
-	ctx = c.client.traceStart(ctx, op)
+	ctx, end := c.client.trace(ctx, Operation{Name: name, Template: c.template.text(), Key: a.key})
 	if err = f(ctx, &a); err != nil {
 		err = fmt.Errorf("cachify: %s %s: %w", name, a.key, err)
 	}
-	c.client.traceEnd(ctx, op, Outcome{Err: err})
+	end(Outcome{Err: err})
 	return err
 }
 
@@ -273,7 +269,7 @@ func (c *Cached[K, V]) put(ctx context.Context, a *address[K], v V) error {
 	e := envelope{flags: flagValue, id: newID(), created: time.Now().UnixMicro(), stamp: stamp, fingerprint: c.fingerprint, tags: a.names}
 	data, err := e.encode(c.codec, a.key, &v)
 	if err != nil {
-		return err
+		return c.putFailed(a, err)
 	}
 	op, cancel := c.client.opContext(ctx)
 	defer cancel()

@@ -177,7 +177,7 @@ func (c *Cached[K, V]) ride(ctx context.Context, a *address[K], s seat, out *Out
 	case s.err != nil:
 		return v, false, s.err
 	case s.alone:
-		v, err = c.fn(ctx, a.args)
+		v, err = c.runAlone(ctx, a.args)
 		return v, false, err
 	case len(s.entries) == 0:
 		return v, true, nil
@@ -197,7 +197,7 @@ func (c *Cached[K, V]) bypass(ctx context.Context, a *address[K], out *Outcome, 
 	c.client.stats.bypasses.Add(1)
 	if c.client.isClosed() || loading(ctx, c.client, a.key) {
 		out.Status = "bypass"
-		return c.fn(ctx, a.args)
+		return c.runAlone(ctx, a.args)
 	}
 	l := c.newLoad(ctx, a)
 	s, started := c.client.flights.boardOrStart(a.key, entryID{}, func(f *flight) bool { return !f.began.Before(notBefore) }, func() *flight { return l.flight })
@@ -210,13 +210,20 @@ func (c *Cached[K, V]) bypass(ctx context.Context, a *address[K], out *Outcome, 
 		v, again, err := c.ride(ctx, a, s, out)
 		out.Status = "bypass"
 		if again {
-			return c.fn(ctx, a.args)
+			return c.runAlone(ctx, a.args)
 		}
 		return v, err
 	}
 	v, err = c.lead(ctx, l, out)
 	out.Status = "bypass"
 	return v, err
+}
+
+// runAlone runs the function for one caller, in its goroutine. What the function decides with SetTTL and the like is
+// for nobody, and not for a run that this one is made in.
+func (c *Cached[K, V]) runAlone(ctx context.Context, args K) (V, error) {
+	ctx, _ = withCall(ctx, c.client, nil)
+	return c.fn(ctx, args)
 }
 
 // failOpen is what get does when the store fails it: it serves the caller without the store.

@@ -28,15 +28,15 @@ type hold struct {
 	next   *time.Timer // starts a renewal
 }
 
-// tryHold makes one attempt at the lock, in one round trip. It returns nil if somebody else holds it. An attempt that
-// failed may have succeeded all the same in the store, so it is undone in the background.
-func (c *Client) tryHold(ctx context.Context, key string, ttl time.Duration, renew bool) (*hold, error) {
+// tryHold makes one attempt at the lock, in one round trip, which ends with waiting. It returns nil if somebody else holds
+// it. An attempt that failed may have succeeded all the same in the store, so it is undone in the background.
+func (c *Client) tryHold(ctx, waiting context.Context, key string, ttl time.Duration, renew bool) (*hold, error) {
 	h := &hold{c: c, key: key, token: rand.Text(), ttl: ttl, renew: renew && ttl != NoExpiry}
 	sent := time.Now()
-	op, cancel := c.opContext(ctx)
+	op, cancel := c.opContext(waiting)
 	defer cancel()
 	ok, err := c.store.Lock(op, key, h.token, ttl)
-	if c.report(ctx, err) != nil {
+	if c.report(waiting, err) != nil {
 		c.spawn(h.unlock)
 		return nil, fmt.Errorf("cachify: lock %s: %w", key, err)
 	}
@@ -84,11 +84,12 @@ func driftMargin(ttl time.Duration) time.Duration { return min(ttl/10, time.Seco
 // renewal extends the lock once, and plans the next time.
 func (h *hold) renewal() {
 	sent := time.Now()
-	op, cancel := h.c.opContext(h.ctx)
+	ctx := context.WithoutCancel(h.ctx) // the function may go on when its caller has gone
+	op, cancel := h.c.opContext(ctx)
 	defer cancel()
 	ok, err := h.c.store.Extend(op, h.key, h.token, h.ttl)
 	switch {
-	case h.c.report(h.ctx, err) != nil:
+	case h.c.report(ctx, err) != nil:
 		h.retryRenewal()
 	case !ok:
 		h.lost()
@@ -184,16 +185,12 @@ func (h *hold) unlock() {
 // timer makes up for notifications that were lost and for locks that expired. Passing errors of the store do not end it.
 func (c *Client) waitHold(ctx context.Context, key string, ttl, wait time.Duration, renew bool) (*hold, error) {
 	if wait == 0 {
-		h, err := c.tryHold(ctx, key, ttl, renew)
-		if h == nil && err == nil {
-			err = lockedError(key, nil)
-		}
-		return h, err
+		return c.tryOrLocked(ctx, ctx, key, ttl, renew)
 	}
-	over := time.NewTimer(wait)
-	defer over.Stop()
-	h, err := c.tryHold(ctx, key, ttl, renew)
-	if h != nil {
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	h, err := c.tryOrLocked(ctx, waiting, key, ttl, renew)
+	if err == nil {
 		return h, nil
 	}
 	changes, stop := c.store.Watch(key)
@@ -202,10 +199,8 @@ func (c *Client) waitHold(ctx context.Context, key string, ttl, wait time.Durati
 	defer poll.Stop()
 	for pace := pollFirst; ; {
 		select {
-		case <-ctx.Done():
-			return nil, waitError(key, err, ctx.Err())
-		case <-over.C:
-			return nil, waitError(key, err, nil)
+		case <-waiting.Done():
+			return nil, errors.Join(err, ctx.Err())
 		case <-c.ctx.Done():
 			return nil, ErrClosed
 		case <-changes:
@@ -213,21 +208,21 @@ func (c *Client) waitHold(ctx context.Context, key string, ttl, wait time.Durati
 			pace = min(2*pace, pollMax)
 		}
 		poll.Reset(jittered(pace))
-		if h, err = c.tryHold(ctx, key, ttl, renew); h != nil {
+		h, tryErr := c.tryOrLocked(ctx, waiting, key, ttl, renew)
+		if tryErr == nil {
 			return h, nil
+		}
+		if ended(waiting) == nil { // else it says nothing about the lock
+			err = tryErr
 		}
 	}
 }
 
-// waitError is what a wait in vain returns: the store's error if the last attempt met one, else ErrLocked, and ctx's
-// error beside it if that ended the wait.
-func waitError(key string, storeErr, ctxErr error) error {
-	if storeErr != nil {
-		return errors.Join(storeErr, ctxErr)
+// tryOrLocked is tryHold with ErrLocked if somebody else holds the lock. The attempt ends with waiting, the hold with ctx.
+func (c *Client) tryOrLocked(ctx, waiting context.Context, key string, ttl time.Duration, renew bool) (*hold, error) {
+	h, err := c.tryHold(ctx, waiting, key, ttl, renew)
+	if h == nil && err == nil {
+		err = fmt.Errorf("%w: %s", ErrLocked, key)
 	}
-	return lockedError(key, ctxErr)
-}
-
-func lockedError(key string, ctxErr error) error {
-	return errors.Join(fmt.Errorf("%w: %s", ErrLocked, key), ctxErr)
+	return h, err
 }

@@ -18,6 +18,7 @@ type load[K, V any] struct {
 	c         *Cached[K, V]
 	addresses []*address[K]
 	head      []byte // of what the results may replace in the store; nil: nothing is stored
+	refreshes bool   // a value, not a lease
 	storeErr  error
 
 	// What the function gave.
@@ -57,7 +58,9 @@ func (c *Cached[K, V]) lead(ctx context.Context, l *load[K, V], out *Outcome) (v
 	}); err != nil {
 		return v, err
 	}
-	out.StoreErr = l.storeErr
+	if l.storeErr != nil {
+		out.StoreErr = l.storeErr
+	}
 	return l.values[0], nil
 }
 
@@ -84,7 +87,7 @@ func (l *load[K, V]) run(fn func(context.Context) ([]V, error)) {
 	if len(l.keys) == 1 {
 		op.Key = l.keys[0]
 	}
-	ctx := l.c.client.traceStart(l.ctx, op)
+	ctx, end := l.c.client.trace(l.ctx, op)
 	ctx, cl := withCall(ctx, l.c.client, l.keys)
 	if l.lease != nil {
 		renewal := time.AfterFunc(leaseTTL/3, func() { l.c.client.spawn(l.renewLease) })
@@ -102,8 +105,13 @@ func (l *load[K, V]) run(fn func(context.Context) ([]V, error)) {
 		if l.crash != nil || l.failed != nil {
 			stats.loadErrors.Add(1)
 		}
+		out := Outcome{Err: l.failed}
+		if l.crash != nil {
+			out.Err = errCrashed
+		}
 		l.settle(cl, took)
-		l.c.client.traceEnd(ctx, op, Outcome{Err: l.failed, StoreErr: l.storeErr})
+		out.StoreErr = l.storeErr
+		end(out)
 	}()
 	l.values, l.failed = fn(ctx)
 	returned = true
@@ -183,9 +191,32 @@ func (l *load[K, V]) store(ttl time.Duration, added []string) {
 	op, cancel := l.c.client.opContext(ctx)
 	defer cancel()
 	done, _, err := l.c.client.store.Set(op, l.head, l.keys, l.entries, ttls, tags)
-	if l.storeErr = l.c.client.report(ctx, err); err == nil {
-		l.c.client.stats.dropped.Add(count(done, false))
+	if l.storeErr = l.c.client.report(ctx, err); err != nil {
+		if l.lease != nil { // others need not wait until it ends
+			l.c.client.spawn(func() { l.c.client.free(ctx, l.flight) })
+		}
+		return
 	}
+	dropped := count(done, false)
+	l.c.client.stats.dropped.Add(dropped)
+	if l.refreshes && dropped > 0 {
+		l.storeErr = l.c.removeOlder(ctx, l.keys[0], l.began)
+	}
+}
+
+// removeOlder removes a value whose load began before the given time. Of two refreshes of one value the first to finish
+// replaces it; if that is the one that began first, what it stored is older than what the other one gave its caller. By
+// the clocks of two processes this may remove a value that is not older, which is a miss and no more.
+func (c *Cached[K, V]) removeOlder(ctx context.Context, key string, began time.Time) error {
+	data, _, err := c.client.readOne(ctx, key, nil)
+	if err != nil {
+		return err
+	}
+	e, ok := parseEnvelope(data)
+	if !ok || e.flags&flagValue == 0 || e.created-e.loadTime.Microseconds() >= began.UnixMicro() {
+		return nil
+	}
+	return c.remove(ctx, key, e.head())
 }
 
 // freshFor says whether passengers may have a value under tags that were added during the load. Of the others they have

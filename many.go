@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -20,9 +21,9 @@ const manyAtOnce = 16
 // the same.
 func (c *Cached[K, V]) GetMany(ctx context.Context, args []K) ([]V, error) {
 	m := c.newMany(args)
-	op := Operation{Name: "GetMany", Template: c.template.text()}
-	ctx = c.client.traceStart(ctx, op)
-	var out Outcome
+	ctx, end := c.client.trace(ctx, Operation{Name: "GetMany", Template: c.template.text()})
+	out := Outcome{Err: errCrashed}
+	defer func() { end(out) }()
 	misses := m.readHits(ctx, &out)
 	if c.batch != nil && len(misses) > 0 {
 		misses = m.loadBatch(ctx, misses, &out)
@@ -30,13 +31,14 @@ func (c *Cached[K, V]) GetMany(ctx context.Context, args []K) ([]V, error) {
 	m.getEach(ctx, misses)
 	values, err := m.results()
 	out.Err = err
-	c.client.traceEnd(ctx, op, out)
 	return values, err
 }
 
 // A many is one call of GetMany.
 type many[K, V any] struct {
 	c     *Cached[K, V]
+	start time.Time
+	down  bool          // the store has failed this call, which does without it from then on
 	index []int         // of args, in what follows
 	items []*item[K, V] // one a key, and one for each of the arguments that have none
 }
@@ -116,7 +118,7 @@ func pick(stamps []int64, tags, want []string) []int64 {
 }
 
 func (c *Cached[K, V]) newMany(args []K) *many[K, V] {
-	m := &many[K, V]{c: c, index: make([]int, len(args))}
+	m := &many[K, V]{c: c, start: time.Now(), index: make([]int, len(args))}
 	byKey := make(map[string]int, len(args))
 	for i, arg := range args {
 		a, err := c.address(arg)
@@ -152,7 +154,7 @@ func (m *many[K, V]) readHits(ctx context.Context, out *Outcome) (misses []*item
 	defer cancel()
 	values, stamps, err := m.c.client.store.Get(op, keysOf(keyed), tags)
 	if m.c.client.report(ctx, err) != nil {
-		out.StoreErr = err
+		out.StoreErr, m.down = err, true
 		return append(misses, keyed...)
 	}
 	for i, it := range keyed {
@@ -175,14 +177,14 @@ func (m *many[K, V]) loadBatch(ctx context.Context, misses []*item[K, V], out *O
 	if len(keyed) == 0 || ctx.Err() != nil {
 		return misses
 	}
-	if m.c.client.isClosed() || m.c.client.breaker.open.Load() {
+	if m.down || m.c.client.isClosed() || m.c.client.breaker.open.Load() {
 		m.callBatch(ctx, keyed)
 		return others
 	}
 	lease := m.c.newLease()
 	mine, stamp, err := m.takeLeases(ctx, lease, keyed)
 	if err != nil {
-		out.StoreErr = err
+		out.StoreErr, m.down = err, true
 		m.callBatch(ctx, keyed)
 		return others
 	}
@@ -200,6 +202,7 @@ func (m *many[K, V]) loadBatch(ctx context.Context, misses []*item[K, V], out *O
 // callBatch loads items in one call without the store.
 func (m *many[K, V]) callBatch(ctx context.Context, items []*item[K, V]) {
 	m.c.client.stats.bypasses.Add(int64(len(items)))
+	ctx, _ = withCall(ctx, m.c.client, nil)
 	values, err := m.c.runBatch(ctx, argsOf(items))
 	m.deliver(items, values, err)
 }
@@ -291,9 +294,12 @@ func (m *many[K, V]) getEach(ctx context.Context, items []*item[K, V]) {
 					it.crash = &crash{value: value, goexit: value == nil}
 				}
 			}()
-			if it.key == "" {
+			switch {
+			case it.key == "":
 				it.value, it.err = m.c.Get(ctx, it.args)
-			} else {
+			case m.down:
+				it.value, it.err = m.c.failOpen(ctx, &it.address, new(Outcome), m.start, nil)
+			default:
 				it.value, it.err = m.c.get(ctx, &it.address, new(Outcome))
 			}
 			returned = true

@@ -99,13 +99,15 @@ func (o *Once[K, V]) Do(ctx context.Context, args K) (v V, err error) {
 	if err != nil {
 		return v, err
 	}
-	op := Operation{Name: "Do", Template: o.template.text(), Key: key}
-	ctx = o.client.traceStart(ctx, op)
-	var out Outcome
-	defer func() {
-		out.Err = err
-		o.client.traceEnd(ctx, op, out)
-	}()
+	ctx, end := o.client.trace(ctx, Operation{Name: "Do", Template: o.template.text(), Key: key})
+	out := Outcome{Err: errCrashed}
+	defer func() { end(out) }()
+	v, err = o.do(ctx, key, args, &out)
+	out.Err = err
+	return v, err
+}
+
+func (o *Once[K, V]) do(ctx context.Context, key string, args K, out *Outcome) (v V, err error) {
 	if err := ctx.Err(); err != nil {
 		return v, err
 	}
@@ -123,7 +125,7 @@ func (o *Once[K, V]) Do(ctx context.Context, args K) (v V, err error) {
 		return v, err
 	}
 	out.Status = "ran"
-	return o.run(h, args, &out)
+	return o.run(h, args, out)
 }
 
 // run runs the function under a lock, and gives the lock back whatever the function does.
@@ -172,6 +174,9 @@ func (o *Once[K, V]) Key(args K) (string, error) {
 }
 
 func (c *Client) isLocked(ctx context.Context, key string) (bool, error) {
+	if c.isClosed() {
+		return false, ErrClosed
+	}
 	op, cancel := c.opContext(ctx)
 	defer cancel()
 	values, _, err := c.store.Get(op, []string{key}, nil)
@@ -182,6 +187,9 @@ func (c *Client) isLocked(ctx context.Context, key string) (bool, error) {
 }
 
 func (c *Client) forceRelease(ctx context.Context, key string) error {
+	if c.isClosed() {
+		return ErrClosed
+	}
 	op, cancel := c.opContext(ctx)
 	defer cancel()
 	if _, err := c.store.Delete(op, nil, []string{key}); c.report(ctx, err) != nil {

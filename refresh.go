@@ -28,7 +28,7 @@ func (c *Cached[K, V]) refresh(ctx context.Context, a *address[K], out *Outcome)
 			return c.lead(ctx, c.leasedLoad(ctx, lease, f.stamps[0], a), out)
 		case isValue:
 			l := c.makeLoad(ctx, newID(), []*address[K]{a})
-			l.head, l.stamp = f.head, f.stamps[0]
+			l.head, l.stamp, l.refreshes = f.head, f.stamps[0], true
 			return c.lead(ctx, l, out)
 		}
 		if err := c.remove(ctx, a.key, f.head); err != nil {

@@ -42,10 +42,13 @@ func (c *Client) ResetTags(ctx context.Context, tags ...string) error {
 	for _, tag := range tags {
 		keys = append(keys, c.tagKey(tag))
 	}
-	if err := c.advance(ctx, keys); err != nil {
-		return fmt.Errorf("cachify: ResetTags %s: %w", strings.Join(tags, ", "), err)
+	ctx, end := c.trace(ctx, Operation{Name: "ResetTags"})
+	err := c.advance(ctx, keys)
+	if err != nil {
+		err = fmt.Errorf("cachify: ResetTags %s: %w", strings.Join(tags, ", "), err)
 	}
-	return nil
+	end(Outcome{Err: err})
+	return err
 }
 
 // advance makes every entry with one of tags[1:] stale, now or, if that fails, in the background.

@@ -1,8 +1,11 @@
 package cachify
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
-// A Tracer is told of every operation of a client's wrappers, for spans and metrics. Its methods are called
+// A Tracer is told of the operations of a client and its wrappers, for spans and metrics. Its methods are called
 // in the goroutine of the operation, must be quick, and must be safe for concurrent use.
 type Tracer interface {
 	// TraceStart is called before an operation. The ctx that it returns is used for the operation and given to
@@ -15,8 +18,8 @@ type Tracer interface {
 
 // An Operation is what a caller asked for, or a run of a wrapped function.
 type Operation struct {
-	Name     string // the method, such as "Get", "Reset" or "Do", or "Load" for a run of a cached function
-	Template string // the wrapper's template
+	Name     string // "Get", "GetMany", "Refresh", "Put", "Peek", "Reset", "ResetAll", "ResetTags", "Do", or "Load" for a run of a cached function
+	Template string // the wrapper's template; empty for ResetTags
 	Key      string // the key in the store; empty where there is none or more than one
 }
 
@@ -26,22 +29,22 @@ type Outcome struct {
 	// and empty otherwise.
 	Status string
 
-	// Err is what the caller gets.
+	// Err is what the caller gets, and an error of its own if that is a panic.
 	Err error
 
 	// StoreErr is what went wrong with the store, a key or a value without the caller getting to see it.
 	StoreErr error
 }
 
-func (c *Client) traceStart(ctx context.Context, op Operation) context.Context {
-	if c.opts.Tracer == nil {
-		return ctx
-	}
-	return c.opts.Tracer.TraceStart(ctx, op)
-}
+// errCrashed is the Outcome.Err of an operation that ended in a panic or with its goroutine.
+var errCrashed = errors.New("cachify: the function panicked or ended its goroutine")
 
-func (c *Client) traceEnd(ctx context.Context, op Operation, outcome Outcome) {
-	if c.opts.Tracer != nil {
-		c.opts.Tracer.TraceEnd(ctx, op, outcome)
+// trace tells the tracer that op begins, and returns what tells it the end.
+func (c *Client) trace(ctx context.Context, op Operation) (context.Context, func(Outcome)) {
+	tracer := c.opts.Tracer
+	if tracer == nil {
+		return ctx, func(Outcome) {}
 	}
+	ctx = tracer.TraceStart(ctx, op)
+	return ctx, func(outcome Outcome) { tracer.TraceEnd(ctx, op, outcome) }
 }

@@ -56,10 +56,16 @@ func allowance(stall time.Duration) time.Duration { return 50*time.Millisecond +
 
 // check notes what took longer than limit and the machine's allowance.
 func (w *stopwatch) check(what string, took, limit, stall time.Duration) {
+	limit += allowance(stall)
+	w.want(took <= limit, fmt.Sprintf("%s took %v, want at most %v", what, short(took), short(limit)))
+}
+
+// want notes complaint unless ok.
+func (w *stopwatch) want(ok bool, complaint string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if limit += allowance(stall); took > limit {
-		w.late = append(w.late, fmt.Sprintf("%s took %v, want at most %v", what, short(took), short(limit)))
+	if !ok {
+		w.late = append(w.late, complaint)
 	}
 }
 
