@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"sync/atomic"
+	"strings"
 	"time"
 )
 
@@ -47,7 +47,6 @@ type Cached[K, V any] struct {
 	fingerprint  uint64
 	ttl          time.Duration
 	jitter       float64
-	longest      *atomic.Int64 // the longest ttl a run has asked for, in nanoseconds
 }
 
 // NewCached wraps fn so that its results are remembered. template makes the key: "read_user-<user_id>" (see docs/keys.md).
@@ -70,7 +69,7 @@ func NewCached[K, V any](c *Client, template string, fn Func[K, V], opts *Cached
 	if opts != nil {
 		o = *opts
 	}
-	if err := errors.Join(checkTTL("CachedOptions.TTL", o.TTL), checkJitter("CachedOptions.Jitter", o.Jitter)); err != nil {
+	if err := o.check(); err != nil {
 		return nil, err
 	}
 	o.setDefaults(&c.opts)
@@ -86,8 +85,7 @@ func NewCached[K, V any](c *Client, template string, fn Func[K, V], opts *Cached
 		client: c, fn: fn, template: t, codec: o.Codec, ttl: o.TTL, jitter: o.Jitter,
 		prefix:      c.opts.Prefix + "cached:",
 		tags:        []string{c.stampKey, c.wrapperTagKey(template)},
-		fingerprint: fingerprint(template, valueType, o.Codec.Name()),
-		longest:     new(atomic.Int64),
+		fingerprint: fingerprint(strings.Join(append([]string{template}, o.Tags...), "\x00"), valueType, o.Codec.Name()),
 	}
 	for _, tag := range o.Tags {
 		t, err := newTagTemplate[K](tag)
@@ -97,6 +95,14 @@ func NewCached[K, V any](c *Client, template string, fn Func[K, V], opts *Cached
 		w.tagTemplates = append(w.tagTemplates, t)
 	}
 	return w, nil
+}
+
+func (o *CachedOptions) check() error {
+	err := errors.Join(checkTTL("CachedOptions.TTL", o.TTL), checkJitter("CachedOptions.Jitter", o.Jitter))
+	if o.TTL == NoExpiry && o.Jitter > 0 {
+		err = errors.Join(err, errors.New("cachify: CachedOptions.Jitter shortens a TTL, and NoExpiry is none: leave out one of them"))
+	}
+	return err
 }
 
 func (o *CachedOptions) setDefaults(client *Options) {
@@ -168,8 +174,7 @@ func (c *Cached[K, V]) Peek(ctx context.Context, args K) (v V, ok bool, err erro
 // print). Call it after the write it follows has been committed.
 //
 // An error means that the store could not be reached. The reset is then tried again in the background until
-// it is done, or the entry has expired, or the client is closed; until then Get in this process does without
-// the entry.
+// it is done, or the client is closed; until then Get in this process does without the entry.
 func (c *Cached[K, V]) Reset(ctx context.Context, args K) error {
 	return c.do(ctx, "Reset", args, c.reset)
 }
@@ -261,19 +266,22 @@ func (c *Cached[K, V]) do(ctx context.Context, name string, args K, f func(conte
 	return err
 }
 
+// put takes two steps: a lease of its own in the place of whatever is there, then the value in the place of that
+// lease. Were it one unconditional write, an attempt given up might reach the server late, after a Reset.
 func (c *Cached[K, V]) put(ctx context.Context, a *address[K], v V) error {
-	stamp, err := c.stampNow(ctx)
+	lease := c.newLease()
+	stamp, err := c.putLease(ctx, a.key, lease)
 	if err != nil {
 		return c.putFailed(a, err)
 	}
-	e := envelope{flags: flagValue, id: newID(), created: time.Now().UnixMicro(), stamp: stamp, fingerprint: c.fingerprint, tags: a.names}
+	e := envelope{flags: flagValue, id: lease.id, created: time.Now().UnixMicro(), stamp: stamp, fingerprint: c.fingerprint, tags: a.names}
 	data, err := e.encode(c.codec, a.key, &v)
 	if err != nil {
 		return c.putFailed(a, err)
 	}
 	op, cancel := c.client.opContext(ctx)
 	defer cancel()
-	_, _, err = c.client.store.Set(op, nil, []string{a.key}, [][]byte{data}, []time.Duration{c.withJitter(c.ttl)}, a.tags)
+	_, _, err = c.client.store.Set(op, lease.head(), []string{a.key}, [][]byte{data}, []time.Duration{c.withJitter(c.ttl)}, a.tags)
 	if c.client.report(ctx, err) != nil {
 		return c.putFailed(a, err)
 	}
@@ -281,28 +289,28 @@ func (c *Cached[K, V]) put(ctx context.Context, a *address[K], v V) error {
 	return nil
 }
 
-func (c *Cached[K, V]) putFailed(a *address[K], err error) error {
-	c.client.retries.addKey(c.client, a.key, c.expiredBy(), c.tags[1])
-	return err
-}
-
-// stampNow returns the reset stamp for a value that is of now.
-func (c *Cached[K, V]) stampNow(ctx context.Context) (int64, error) {
+// putLease puts a lease in the place of whatever is there, and returns the reset stamp of now.
+func (c *Cached[K, V]) putLease(ctx context.Context, key string, lease *envelope) (int64, error) {
 	op, cancel := c.client.opContext(ctx)
 	defer cancel()
-	_, stamps, err := c.client.store.Get(op, nil, c.tags[:1])
+	_, stamps, err := c.client.store.Set(op, nil, []string{key}, [][]byte{lease.bytes()}, []time.Duration{leaseTTL}, c.tags[:1])
 	if c.client.report(ctx, err) != nil {
 		return 0, err
 	}
-	err = c.client.ensureStamp(ctx, stamps)
-	return stamps[0], err
+	return stamps[0], nil
+}
+
+func (c *Cached[K, V]) putFailed(a *address[K], err error) error {
+	c.client.flights.forgetBypasses(a.key)
+	c.client.retries.addKey(c.client, a.key, c.tags[1])
+	return err
 }
 
 func (c *Cached[K, V]) peek(ctx context.Context, a *address[K]) (v V, ok bool, err error) {
 	op, cancel := c.client.opContext(ctx)
 	defer cancel()
 	values, stamps, err := c.client.store.Get(op, []string{a.key}, a.tags)
-	if c.client.report(ctx, err) != nil || values[0] == nil {
+	if c.client.report(ctx, err) != nil || values[0] == nil || c.client.retries.holds(a.key, a.tags) {
 		return v, false, err
 	}
 	_, found, err := c.read(ctx, a, values[0], stamps, &v)
@@ -316,17 +324,7 @@ func (c *Cached[K, V]) reset(ctx context.Context, a *address[K]) error {
 	defer cancel()
 	_, err := c.client.store.Delete(op, nil, []string{a.key})
 	if c.client.report(ctx, err) != nil {
-		c.client.retries.addKey(c.client, a.key, c.expiredBy(), c.tags[1])
+		c.client.retries.addKey(c.client, a.key, c.tags[1])
 	}
 	return err
-}
-
-// expiredBy returns when every entry that is stored by now will have expired, as far as this process can know: by
-// the wrapper's ttl and the longest that a run here has asked for. Zero: never.
-func (c *Cached[K, V]) expiredBy() time.Time {
-	ttl := max(c.ttl, time.Duration(c.longest.Load()))
-	if c.ttl == NoExpiry || ttl == foreverTTL {
-		return time.Time{}
-	}
-	return time.Now().Add(ttl)
 }

@@ -22,7 +22,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen. Nothing takes that long.
-const patience = 20 * time.Second
+const patience = 15 * time.Second
 
 func TestMain(m *testing.M) {
 	slog.SetDefault(slog.New(slog.DiscardHandler)) // outages and panics are logged at length

@@ -108,7 +108,7 @@ func TestTTLOnRedis(t *testing.T) {
 	}
 }
 
-// A ttlStore notes the times to live that values are given.
+// A ttlStore notes the times to live that values are given, in the place of the leases that come before them.
 type ttlStore struct {
 	cachify.Store
 	mu   sync.Mutex
@@ -116,9 +116,11 @@ type ttlStore struct {
 }
 
 func (s *ttlStore) Set(ctx context.Context, head []byte, keys []string, values [][]byte, ttls []time.Duration, tags []string) ([]bool, []int64, error) {
-	s.mu.Lock()
-	s.ttls = append(s.ttls, ttls...)
-	s.mu.Unlock()
+	if head != nil {
+		s.mu.Lock()
+		s.ttls = append(s.ttls, ttls...)
+		s.mu.Unlock()
+	}
 	return s.Store.Set(ctx, head, keys, values, ttls, tags)
 }
 
@@ -166,7 +168,7 @@ func TestJitter(t *testing.T) {
 	}
 	t.Run("never on what does not expire", func(t *testing.T) {
 		store := &ttlStore{Store: cachify.Memory()}
-		f := newCached(newClient(t, store, nil), square, &cachify.CachedOptions{TTL: cachify.NoExpiry, Jitter: 1})
+		f := newCached(newClient(t, store, &cachify.Options{Jitter: 1}), square, &cachify.CachedOptions{TTL: cachify.NoExpiry})
 		noError(t, f.Put(t.Context(), 1, 1))
 		equal(t, "TTL", store.ttls[0], cachify.NoExpiry)
 	})

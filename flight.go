@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 )
@@ -18,6 +19,7 @@ import (
 type flight struct {
 	keys  []string
 	id    entryID
+	print uint64    // the fingerprint of what is loaded
 	stamp int64     // the reset stamp that the load noted
 	began time.Time // no passenger of a flight without a lease has started later, see Cached.bypass
 
@@ -61,9 +63,11 @@ type seat struct {
 	index int
 }
 
+// A flightKey has the fingerprint beside key and id, since wrappers of one template may be of different types.
 type flightKey struct {
-	key string
-	id  entryID
+	key   string
+	id    entryID
+	print uint64
 }
 
 type flights struct {
@@ -72,8 +76,8 @@ type flights struct {
 }
 
 // newFlight makes a flight with its first passenger aboard, yet to be registered.
-func newFlight(ctx, lifetime context.Context, id entryID, keys ...string) *flight {
-	f := &flight{keys: keys, id: id, began: time.Now(), passengers: 1, done: make(chan struct{})}
+func newFlight(ctx, lifetime context.Context, id entryID, print uint64, keys ...string) *flight {
+	f := &flight{keys: keys, id: id, print: print, began: time.Now(), passengers: 1, done: make(chan struct{})}
 	f.ctx, f.cancel = detach(ctx, lifetime)
 	return f
 }
@@ -100,16 +104,16 @@ func (fs *flights) registerLocked(f *flight) {
 		fs.m = make(map[flightKey]seat)
 	}
 	for i, key := range f.keys {
-		fs.m[flightKey{key, f.id}] = seat{f, i}
+		fs.m[flightKey{key, f.id, f.print}] = seat{f, i}
 	}
 }
 
 // boardOrStart takes a seat in the flight of key and id, or, if there is none, registers the flight that start makes.
 // With a flight that suits denies, it does neither and returns no seat.
-func (fs *flights) boardOrStart(key string, id entryID, suits func(*flight) bool, start func() *flight) (s seat, started bool) {
+func (fs *flights) boardOrStart(key flightKey, suits func(*flight) bool, start func() *flight) (s seat, started bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	s, found := fs.m[flightKey{key, id}]
+	s, found := fs.m[key]
 	switch {
 	case !found:
 		f := start()
@@ -161,7 +165,7 @@ func (f *flight) land() {
 func (fs *flights) unregister(f *flight) {
 	f.gone = true
 	for i, key := range f.keys {
-		k := flightKey{key, f.id}
+		k := flightKey{key, f.id, f.print}
 		if fs.m[k] == (seat{f, i}) {
 			delete(fs.m, k)
 		}
@@ -173,14 +177,8 @@ func (fs *flights) unregister(f *flight) {
 func (fs *flights) forgetBypasses(keys ...string) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	if len(keys) > 0 {
-		for _, key := range keys {
-			delete(fs.m, flightKey{key: key})
-		}
-		return
-	}
 	for k := range fs.m {
-		if k.id == (entryID{}) {
+		if k.id == (entryID{}) && (len(keys) == 0 || slices.Contains(keys, k.key)) {
 			delete(fs.m, k)
 		}
 	}

@@ -335,6 +335,22 @@ func TestLeaseIsRenewedWhileTheLoadRuns(t *testing.T) {
 	})
 }
 
+func TestWaitersAreWokenWhenTheLoadEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, cachify.Memory(), nil)
+		leader := p.get(t.Context())
+		r := p.next(t)
+		here, there := p.get(t.Context()), p.getThere(t.Context())
+		time.Sleep(time.Minute + time.Millisecond)
+		ended := time.Now()
+		r.returns("v")
+		for _, call := range []<-chan result[string]{leader, here, there} {
+			gives(t, call, "v")
+		}
+		equal(t, "the waiters took", time.Since(ended), 0)
+	})
+}
+
 // A leaseStore notes the first lease that was asked for.
 type leaseStore struct {
 	cachify.Store

@@ -93,30 +93,39 @@ const (
 
 // read makes out what data is, and decodes a value that may be given out into v.
 func (c *Cached[K, V]) read(ctx context.Context, a *address[K], data []byte, stamps []int64, v *V) (envelope, finding, error) {
-	e, ok := parseEnvelope(data)
-	if !ok {
-		return e, isForeign, nil
-	}
-	if e.flags&flagLease != 0 {
-		return e, isLease, nil
-	}
-	if e.fingerprint != c.fingerprint || e.flags&flagValue == 0 {
-		return e, isForeign, nil
+	e, what := c.identify(data)
+	if what != isValue {
+		return e, what, nil
 	}
 	ok, err := c.client.freshEntry(ctx, &e, a.tags, stamps)
-	if err != nil {
+	if !ok || err != nil {
 		return e, isStale, err
 	}
-	if !ok {
-		return e, isStale, nil
+	return e, c.decode(ctx, a, &e, v), nil
+}
+
+// identify makes out what data is, except for what resets of tags may have made of it.
+func (c *Cached[K, V]) identify(data []byte) (envelope, finding) {
+	e, ok := parseEnvelope(data)
+	switch {
+	case !ok:
+		return e, isForeign
+	case e.flags&flagLease != 0:
+		return e, isLease
+	case e.fingerprint != c.fingerprint || e.flags&flagValue == 0:
+		return e, isForeign
 	}
+	return e, isValue
+}
+
+func (c *Cached[K, V]) decode(ctx context.Context, a *address[K], e *envelope, v *V) finding {
 	if err := e.decode(c.codec, a.key, v); err != nil {
 		var zero V
 		*v = zero // of what was decoded before the error
 		c.client.warnOnce(ctx, "cachify: a stored value can't be decoded and is loaded anew", c.template.text(), err)
-		return e, isForeign, nil
+		return isForeign
 	}
-	return e, isValue, nil
+	return isValue
 }
 
 func (c *Cached[K, V]) newLease() *envelope {
@@ -151,8 +160,8 @@ func (c *Cached[K, V]) remove(ctx context.Context, key string, head []byte) erro
 // else in the wait for it. It gives no seat in a load that began before one of the caller's tags was reset.
 func (c *Cached[K, V]) board(ctx context.Context, a *address[K], id entryID, stamps []int64) seat {
 	suits := func(f *flight) bool { return f.waiting || fresh(f.stamp, stamps) }
-	s, started := c.client.flights.boardOrStart(a.key, id, suits, func() *flight {
-		f := newFlight(ctx, c.client.ctx, id, a.key)
+	s, started := c.client.flights.boardOrStart(flightKey{a.key, id, c.fingerprint}, suits, func() *flight {
+		f := newFlight(ctx, c.client.ctx, id, c.fingerprint, a.key)
 		f.waiting = true
 		return f
 	})
@@ -200,7 +209,7 @@ func (c *Cached[K, V]) bypass(ctx context.Context, a *address[K], out *Outcome, 
 		return c.runAlone(ctx, a.args)
 	}
 	l := c.newLoad(ctx, a)
-	s, started := c.client.flights.boardOrStart(a.key, entryID{}, func(f *flight) bool { return !f.began.Before(notBefore) }, func() *flight { return l.flight })
+	s, started := c.client.flights.boardOrStart(flightKey{key: a.key, print: c.fingerprint}, func(f *flight) bool { return !f.began.Before(notBefore) }, func() *flight { return l.flight })
 	if s.flight == nil {
 		c.client.flights.register(l.flight)
 		started = true

@@ -18,6 +18,7 @@ type hold struct {
 	token string
 	ttl   time.Duration
 	renew bool
+	doubt bool // an attempt may have taken the lock without this process knowing
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -28,27 +29,40 @@ type hold struct {
 	next   *time.Timer // starts a renewal
 }
 
-// tryHold makes one attempt at the lock, in one round trip, which ends with waiting. It returns nil if somebody else holds
-// it. An attempt that failed may have succeeded all the same in the store, so it is undone in the background.
-func (c *Client) tryHold(ctx, waiting context.Context, key string, ttl time.Duration, renew bool) (*hold, error) {
+// newHold makes a hold that is yet to be taken. ctx is to be that of the function.
+func (c *Client) newHold(ctx context.Context, key string, ttl time.Duration, renew bool) *hold {
 	h := &hold{c: c, key: key, token: rand.Text(), ttl: ttl, renew: renew && ttl != NoExpiry}
-	sent := time.Now()
-	op, cancel := c.opContext(waiting)
-	defer cancel()
-	ok, err := c.store.Lock(op, key, h.token, ttl)
-	if c.report(waiting, err) != nil {
-		c.spawn(h.unlock)
-		return nil, fmt.Errorf("cachify: lock %s: %w", key, err)
-	}
-	if !ok {
-		return nil, nil
-	}
 	h.ctx, h.cancel = context.WithCancelCause(ctx)
-	if !h.confirm(sent) {
-		c.spawn(h.unlock)
-		return nil, fmt.Errorf("cachify: lock %s: the store took longer to answer than the lock's ttl of %v: use a longer ttl", key, ttl)
+	return h
+}
+
+// try makes one attempt at the lock, in one round trip. An attempt that failed may have succeeded all the same in the store:
+// doubt is then set, and giveUp undoes it. The next attempt, by the same token, recognises it.
+func (h *hold) try(ctx context.Context) error {
+	sent := time.Now()
+	op, cancel := h.c.opContext(ctx)
+	defer cancel()
+	ok, err := h.c.store.Lock(op, h.key, h.token, h.ttl)
+	switch {
+	case h.c.report(ctx, err) != nil:
+		h.doubt = true
+		return fmt.Errorf("cachify: lock %s: %w", h.key, err)
+	case !ok:
+		return fmt.Errorf("%w: %s", ErrLocked, h.key)
+	case !h.confirm(sent):
+		h.doubt = true
+		return fmt.Errorf("cachify: lock %s: the store took longer to answer than the lock's ttl of %v: use a longer ttl", h.key, h.ttl)
 	}
-	return h, nil
+	return nil
+}
+
+// giveUp ends a hold that was never taken, as far as this process can know.
+func (h *hold) giveUp() {
+	h.end()
+	h.cancel(nil)
+	if h.doubt {
+		h.c.spawn(h.unlock)
+	}
 }
 
 // confirm starts the clock anew after the store has confirmed the ttl to a request that was sent at the given time. It
@@ -158,71 +172,81 @@ func (h *hold) release() error {
 	return nil
 }
 
-// unlock removes the lock if it is there under this token, in the background, for as long as it can be there.
+// unlock removes the lock if it is there under this token, in the background. A request that was given up may reach the
+// server late, so an answer that nothing is there is believed only when the lock's ttl has passed (for a lock
+// that does not expire, an hour). When the client is closed it makes a last attempt.
 func (h *hold) unlock() {
-	var expired <-chan time.Time
-	if h.ttl != NoExpiry {
-		expired = time.After(h.ttl + h.c.opts.OpTimeout)
+	patience := h.ttl
+	if h.ttl == NoExpiry {
+		patience = time.Hour
 	}
+	over := time.NewTimer(patience + h.c.opts.OpTimeout)
+	defer over.Stop()
 	for wait := retryFirst; ; wait = min(2*wait, retryMax) {
-		op, cancel := h.c.opContext(h.c.ctx)
-		_, err := h.c.store.Unlock(op, h.key, h.token)
-		cancel()
-		if err == nil {
+		if h.unlockOnce() {
 			return
 		}
 		select {
 		case <-h.c.ctx.Done():
+			h.unlockOnce()
 			return
-		case <-expired:
+		case <-over.C:
 			return
 		case <-time.After(jittered(wait)):
 		}
 	}
 }
 
-// waitHold is tryHold again and again until it has the lock, ctx is done, or wait is over. A release wakes it; a
-// timer makes up for notifications that were lost and for locks that expired. Passing errors of the store do not end it.
-func (c *Client) waitHold(ctx context.Context, key string, ttl, wait time.Duration, renew bool) (*hold, error) {
+func (h *hold) unlockOnce() bool {
+	op, cancel := h.c.opContext(context.WithoutCancel(h.ctx))
+	defer cancel()
+	ok, err := h.c.store.Unlock(op, h.key, h.token)
+	return ok && err == nil
+}
+
+// lock takes the lock, and tries again and again until ctx is done or wait is over. A release wakes it; a timer makes up for
+// notifications that were lost and for locks that expired. Passing errors of the store do not end it.
+func (c *Client) lock(ctx context.Context, key string, ttl, wait time.Duration, renew bool) (*hold, error) {
+	h := c.newHold(ctx, key, ttl, renew)
+	err := h.wait(ctx, wait)
+	if err != nil {
+		h.giveUp()
+		return nil, err
+	}
+	return h, nil
+}
+
+func (h *hold) wait(ctx context.Context, wait time.Duration) error {
 	if wait == 0 {
-		return c.tryOrLocked(ctx, ctx, key, ttl, renew)
+		return h.try(ctx)
 	}
 	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	h, err := c.tryOrLocked(ctx, waiting, key, ttl, renew)
+	err := h.try(waiting)
 	if err == nil {
-		return h, nil
+		return nil
 	}
-	changes, stop := c.store.Watch(key)
+	changes, stop := h.c.store.Watch(h.key)
 	defer stop()
 	poll := time.NewTimer(jittered(pollFirst))
 	defer poll.Stop()
 	for pace := pollFirst; ; {
 		select {
 		case <-waiting.Done():
-			return nil, errors.Join(err, ctx.Err())
-		case <-c.ctx.Done():
-			return nil, ErrClosed
+			return errors.Join(err, ctx.Err())
+		case <-h.c.ctx.Done():
+			return ErrClosed
 		case <-changes:
 		case <-poll.C:
 			pace = min(2*pace, pollMax)
 		}
 		poll.Reset(jittered(pace))
-		h, tryErr := c.tryOrLocked(ctx, waiting, key, ttl, renew)
+		tryErr := h.try(waiting)
 		if tryErr == nil {
-			return h, nil
+			return nil
 		}
 		if ended(waiting) == nil { // else it says nothing about the lock
 			err = tryErr
 		}
 	}
-}
-
-// tryOrLocked is tryHold with ErrLocked if somebody else holds the lock. The attempt ends with waiting, the hold with ctx.
-func (c *Client) tryOrLocked(ctx, waiting context.Context, key string, ttl time.Duration, renew bool) (*hold, error) {
-	h, err := c.tryHold(ctx, waiting, key, ttl, renew)
-	if h == nil && err == nil {
-		err = fmt.Errorf("%w: %s", ErrLocked, key)
-	}
-	return h, err
 }

@@ -295,6 +295,50 @@ func TestAnAttemptWhoseReplyWasLostIsUndone(t *testing.T) {
 	}
 }
 
+// A server that is out of memory refuses locks and still does releases. What undoes failed attempts must not wake those
+// who wait: each would try at once, fail, and wake all the others.
+func TestFailedAttemptsDoNotWakeWaiters(t *testing.T) {
+	const waiters, wait, attempts = 5, 10 * time.Second, 600 // of polling alone at most, see pollMax
+	inBubble(t, cachify.OnceOptions{Wait: wait}, func(t *testing.T, l *lockTest) {
+		l.store.set(func(ctx context.Context, op string, do func() error) error {
+			switch {
+			case op != "Lock":
+				return do()
+			case l.store.count("Lock") > 10*attempts:
+				return hanging(ctx, op, do) // or this test would go on for ever
+			}
+			return errDown
+		})
+		var calls []<-chan result[string]
+		for range waiters {
+			calls = append(calls, do(t.Context(), l.once))
+		}
+		for _, call := range calls {
+			if err := (<-call).err; err == nil {
+				t.Error("no error from a store that fails")
+			}
+		}
+		if n := l.store.count("Lock"); n > attempts {
+			t.Errorf("%d callers made more than %d attempts in %v", waiters, n, wait)
+		}
+	})
+}
+
+func TestAReleaseWakesWhoWaits(t *testing.T) {
+	inBubble(t, cachify.OnceOptions{Wait: time.Hour}, func(t *testing.T, l *lockTest) {
+		first := do(t.Context(), l.once)
+		r := l.next(t)
+		second := do(t.Context(), l.once)
+		time.Sleep(time.Minute + time.Millisecond)
+		released := time.Now()
+		r.returns("first")
+		gives(t, first, "first")
+		l.next(t).returns("second")
+		gives(t, second, "second")
+		equal(t, "the hand-over took", time.Since(released), 0)
+	})
+}
+
 func TestAnAttemptThatTookLongerThanTheTTLIsNoLock(t *testing.T) {
 	inBubble(t, cachify.OnceOptions{TTL: 100 * time.Millisecond}, func(t *testing.T, l *lockTest) {
 		l.store.set(func(_ context.Context, op string, do func() error) error {

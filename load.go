@@ -9,9 +9,6 @@ import (
 	"time"
 )
 
-// foreverTTL stands for NoExpiry where the longest of several ttls counts.
-const foreverTTL = time.Duration(1<<63 - 1)
-
 // A load is a run of the function for one or more addresses, and the flight that its callers share.
 type load[K, V any] struct {
 	*flight
@@ -46,38 +43,40 @@ func (c *Cached[K, V]) makeLoad(ctx context.Context, id entryID, addresses []*ad
 	for i, a := range addresses {
 		keys[i] = a.key
 	}
-	return &load[K, V]{flight: newFlight(ctx, c.client.ctx, id, keys...), c: c, addresses: addresses}
+	return &load[K, V]{flight: newFlight(ctx, c.client.ctx, id, c.fingerprint, keys...), c: c, addresses: addresses}
 }
 
 // lead runs a load of one address for its first caller, and returns what the function returned to it.
 func (c *Cached[K, V]) lead(ctx context.Context, l *load[K, V], out *Outcome) (v V, err error) {
 	out.Status = "load"
-	if err := l.fly(ctx, func(ctx context.Context) ([]V, error) {
+	values, err := l.fly(ctx, func(ctx context.Context) ([]V, error) {
 		v, err := c.fn(ctx, l.addresses[0].args)
 		return []V{v}, err
-	}); err != nil {
-		return v, err
+	})
+	if values == nil {
+		return v, err // the caller did not wait for the end
 	}
 	if l.storeErr != nil {
 		out.StoreErr = l.storeErr
 	}
-	return l.values[0], nil
+	return values[0], err
 }
 
-// fly runs fn in a goroutine and waits for it with the first caller, who gets a panic of fn as a panic.
-func (l *load[K, V]) fly(ctx context.Context, fn func(context.Context) ([]V, error)) error {
+// fly runs fn in a goroutine and waits for it with the first caller, who gets a panic of fn as a panic. If ctx
+// ends first, it returns no values: fn may still be at work on them.
+func (l *load[K, V]) fly(ctx context.Context, fn func(context.Context) ([]V, error)) ([]V, error) {
 	if !l.c.client.spawn(func() { l.run(fn) }) { // the client has just been closed
 		l.c.client.flights.close(l.flight)
 		l.land()
-		l.values, l.failed = fn(ctx)
-		return l.failed
+		ctx, _ = withCall(ctx, l.c.client, nil)
+		return fn(ctx)
 	}
 	if err := l.wait(ctx); err != nil {
 		l.c.client.leave(l.flight)
-		return err
+		return nil, err
 	}
 	l.crash.resume()
-	return l.failed
+	return l.values, l.failed
 }
 
 // run is the work of the flight. The function may panic or end the goroutine, so everything after it is deferred.
@@ -175,13 +174,12 @@ func (l *load[K, V]) encode(took time.Duration, tags []string) bool {
 // store puts the entries in the place of head, where that is still there. A Reset, Put or newer lease has
 // taken it away, and so wins.
 func (l *load[K, V]) store(ttl time.Duration, added []string) {
-	l.c.noteTTL(ttl)
-	tags := l.addresses[0].tags
-	for _, a := range l.addresses[1:] {
-		tags = union(tags, a.tags)
+	var tags tagSet
+	for _, a := range l.addresses {
+		tags.add(a.tags...)
 	}
 	for _, tag := range added {
-		tags = union(tags, []string{l.c.client.tagKey(tag)})
+		tags.add(l.c.client.tagKey(tag))
 	}
 	ttls := make([]time.Duration, len(l.keys))
 	for i := range ttls {
@@ -190,7 +188,7 @@ func (l *load[K, V]) store(ttl time.Duration, added []string) {
 	ctx := context.WithoutCancel(l.ctx)
 	op, cancel := l.c.client.opContext(ctx)
 	defer cancel()
-	done, _, err := l.c.client.store.Set(op, l.head, l.keys, l.entries, ttls, tags)
+	done, _, err := l.c.client.store.Set(op, l.head, l.keys, l.entries, ttls, tags.list)
 	if l.storeErr = l.c.client.report(ctx, err); err != nil {
 		if l.lease != nil { // others need not wait until it ends
 			l.c.client.spawn(func() { l.c.client.free(ctx, l.flight) })
@@ -206,7 +204,8 @@ func (l *load[K, V]) store(ttl time.Duration, added []string) {
 
 // removeOlder removes a value whose load began before the given time. Of two refreshes of one value the first to finish
 // replaces it; if that is the one that began first, what it stored is older than what the other one gave its caller. By
-// the clocks of two processes this may remove a value that is not older, which is a miss and no more.
+// the clocks of two processes that differ, this may remove a value that is not older, which is a miss and no more, or
+// miss one that is.
 func (c *Cached[K, V]) removeOlder(ctx context.Context, key string, began time.Time) error {
 	data, _, err := c.client.readOne(ctx, key, nil)
 	if err != nil {
@@ -280,19 +279,6 @@ func (c *Client) free(ctx context.Context, f *flight) {
 	defer cancel()
 	_, err := c.store.Delete(op, f.lease, f.keys)
 	_ = c.report(ctx, err) // the lease then ends by its ttl
-}
-
-// noteTTL remembers the longest time that an entry of this process may live.
-func (c *Cached[K, V]) noteTTL(ttl time.Duration) {
-	if ttl == NoExpiry {
-		ttl = foreverTTL
-	}
-	for {
-		longest := c.longest.Load()
-		if int64(ttl) <= longest || c.longest.CompareAndSwap(longest, int64(ttl)) {
-			return
-		}
-	}
 }
 
 func (c *Cached[K, V]) withJitter(ttl time.Duration) time.Duration {

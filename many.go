@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -48,7 +47,12 @@ type item[K, V any] struct {
 	value V
 	err   error
 	crash *crash // in err's place if the function did not return
-	head  []byte // of what is to be removed
+	done  bool   // the value, or the error, is there
+
+	// What the store was last found to hold.
+	what  finding
+	entry envelope
+	head  []byte
 }
 
 func split[T any](items []T, want func(T) bool) (wanted, others []T) {
@@ -88,33 +92,14 @@ func addressesOf[K, V any](items []*item[K, V]) []*address[K] {
 
 // tagsOf returns all tags of items, each once.
 func tagsOf[K, V any](items []*item[K, V]) []string {
-	tags := items[0].tags
-	if len(tags) == wrapperTags {
+	if tags := items[0].tags; len(tags) == wrapperTags {
 		return tags // nobody has more
 	}
-	seen := make(map[string]bool)
-	var all []string
+	var tags tagSet
 	for _, it := range items {
-		for _, tag := range it.tags {
-			if !seen[tag] {
-				seen[tag] = true
-				all = append(all, tag)
-			}
-		}
+		tags.add(it.tags...)
 	}
-	return all
-}
-
-// pick returns the stamps of want, out of those of tags.
-func pick(stamps []int64, tags, want []string) []int64 {
-	if len(want) == len(tags) {
-		return stamps // the same tags, in the same order
-	}
-	picked := make([]int64, len(want))
-	for i, tag := range want {
-		picked[i] = stamps[slices.Index(tags, tag)]
-	}
-	return picked
+	return tags.list
 }
 
 func (c *Cached[K, V]) newMany(args []K) *many[K, V] {
@@ -153,21 +138,49 @@ func (m *many[K, V]) readHits(ctx context.Context, out *Outcome) (misses []*item
 	op, cancel := m.c.client.opContext(ctx)
 	defer cancel()
 	values, stamps, err := m.c.client.store.Get(op, keysOf(keyed), tags)
-	if m.c.client.report(ctx, err) != nil {
+	if m.c.client.report(ctx, err) == nil {
+		err = m.read(ctx, keyed, values, newStampMap(tags, stamps))
+	}
+	if err != nil {
 		out.StoreErr, m.down = err, true
 		return append(misses, keyed...)
 	}
-	for i, it := range keyed {
-		if values[i] != nil {
-			_, found, err := m.c.read(ctx, &it.address, values[i], pick(stamps, tags, it.tags), &it.value)
-			if err == nil && found == isValue {
-				m.c.client.stats.hits.Add(1)
-				continue
-			}
+	for _, it := range keyed {
+		if it.what == isValue {
+			m.c.client.stats.hits.Add(1)
+		} else {
+			misses = append(misses, it)
 		}
-		misses = append(misses, it)
 	}
 	return misses
+}
+
+// read is Cached.read for many items at once. It leaves in each what was found.
+func (m *many[K, V]) read(ctx context.Context, items []*item[K, V], values [][]byte, stamps stampMap) error {
+	entries := make([]*envelope, 0, len(items))
+	for i, it := range items {
+		if it.what = isVacant; values[i] == nil {
+			continue
+		}
+		it.entry, it.what = m.c.identify(values[i])
+		it.head = values[i][:min(headSize, len(values[i]))]
+		if it.what == isValue {
+			entries = append(entries, &it.entry)
+		}
+	}
+	if err := m.c.client.readMissing(ctx, stamps, entries...); err != nil {
+		return err
+	}
+	for _, it := range items {
+		switch {
+		case it.what != isValue:
+		case !m.c.client.freshBy(stamps, &it.entry, it.tags):
+			it.what = isStale
+		default:
+			it.what = m.c.decode(ctx, &it.address, &it.entry, &it.value)
+		}
+	}
+	return nil
 }
 
 // loadBatch takes the leases of as many misses as it can get and loads these in one call. It returns the others, which
@@ -188,15 +201,19 @@ func (m *many[K, V]) loadBatch(ctx context.Context, misses []*item[K, V], out *O
 		m.callBatch(ctx, keyed)
 		return others
 	}
-	if len(mine) == 0 {
-		return misses
+	if len(mine) > 0 {
+		m.flyBatch(ctx, lease, stamp, mine)
 	}
+	_, rest := split(misses, func(it *item[K, V]) bool { return it.done })
+	return rest
+}
+
+// flyBatch loads what is leased in one call.
+func (m *many[K, V]) flyBatch(ctx context.Context, lease *envelope, stamp int64, mine []*item[K, V]) {
 	m.c.client.stats.misses.Add(int64(len(mine)))
 	l := m.c.leasedLoad(ctx, lease, stamp, addressesOf(mine)...)
-	err = l.fly(ctx, func(ctx context.Context) ([]V, error) { return m.c.runBatch(ctx, argsOf(mine)) })
-	m.deliver(mine, l.values, err)
-	_, rest := split(misses, func(it *item[K, V]) bool { return slices.Contains(mine, it) })
-	return rest
+	values, err := l.fly(ctx, func(ctx context.Context) ([]V, error) { return m.c.runBatch(ctx, argsOf(mine)) })
+	m.deliver(mine, values, err)
 }
 
 // callBatch loads items in one call without the store.
@@ -218,6 +235,7 @@ func (c *Cached[K, V]) runBatch(ctx context.Context, args []K) ([]V, error) {
 
 func (m *many[K, V]) deliver(items []*item[K, V], values []V, err error) {
 	for i, it := range items {
+		it.done = true
 		if it.err = err; err == nil {
 			it.value = values[i]
 		}
@@ -241,7 +259,7 @@ func (m *many[K, V]) takeLeases(ctx context.Context, lease *envelope, items []*i
 	return mine, stamp, err
 }
 
-// tryLeases is one attempt at it. It leaves in each useless item the head to remove it by.
+// tryLeases is one attempt at it.
 func (m *many[K, V]) tryLeases(ctx context.Context, lease *envelope, items []*item[K, V]) (mine, useless []*item[K, V], stamp int64, err error) {
 	tags := tagsOf(items)
 	op, cancel := m.c.client.opContext(ctx)
@@ -253,19 +271,16 @@ func (m *many[K, V]) tryLeases(ctx context.Context, lease *envelope, items []*it
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	for i, it := range items {
-		if values[i] == nil {
-			mine = append(mine, it)
-			continue
-		}
-		e, what, err := m.c.read(ctx, &it.address, values[i], pick(stamps, tags, it.tags), new(V))
+	if err := m.read(ctx, items, values, newStampMap(tags, stamps)); err != nil {
+		return nil, nil, 0, err
+	}
+	for _, it := range items {
 		switch {
-		case err != nil:
-			return nil, nil, 0, err
-		case what == isLease && e.id == lease.id:
+		case it.what == isVacant, it.what == isLease && it.entry.id == lease.id:
 			mine = append(mine, it)
-		case what == isStale || what == isForeign:
-			it.head = values[i][:min(headSize, len(values[i]))]
+		case it.what == isValue: // since readHits
+			it.done = true
+		case it.what == isStale || it.what == isForeign:
 			useless = append(useless, it)
 		}
 	}

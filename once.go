@@ -114,7 +114,7 @@ func (o *Once[K, V]) do(ctx context.Context, key string, args K, out *Outcome) (
 	if o.client.isClosed() {
 		return v, ErrClosed
 	}
-	h, err := o.client.waitHold(ctx, key, o.opts.TTL, o.opts.Wait, !o.opts.NoRenew)
+	h, err := o.client.lock(ctx, key, o.opts.TTL, o.opts.Wait, !o.opts.NoRenew)
 	if errors.Is(err, ErrLocked) {
 		out.Status = "locked"
 		if o.onLocked != nil && ctx.Err() == nil {
@@ -157,7 +157,8 @@ func (o *Once[K, V]) IsLocked(ctx context.Context, args K) (bool, error) {
 }
 
 // Release removes the lock for args, whoever holds it. It is meant for operators and for tests: a function that
-// is running under it goes on until it notices that its ctx is cancelled, at the next renewal at the latest.
+// is running under it goes on until it notices that its ctx is cancelled, at the next renewal or, without renewal, when the
+// TTL ends.
 // It is no error if there is no lock.
 func (o *Once[K, V]) Release(ctx context.Context, args K) error {
 	key, err := o.Key(args)
@@ -177,23 +178,39 @@ func (c *Client) isLocked(ctx context.Context, key string) (bool, error) {
 	if c.isClosed() {
 		return false, ErrClosed
 	}
-	op, cancel := c.opContext(ctx)
-	defer cancel()
-	values, _, err := c.store.Get(op, []string{key}, nil)
-	if c.report(ctx, err) != nil {
+	token, err := c.tokenOf(ctx, key)
+	if err != nil {
 		return false, fmt.Errorf("cachify: IsLocked %s: %w", key, err)
 	}
-	return values[0] != nil, nil
+	return token != "", nil
 }
 
+// forceRelease removes the lock by the token that is there, so that an attempt that reaches the server late does not remove
+// the next holder's.
 func (c *Client) forceRelease(ctx context.Context, key string) error {
 	if c.isClosed() {
 		return ErrClosed
 	}
-	op, cancel := c.opContext(ctx)
-	defer cancel()
-	if _, err := c.store.Delete(op, nil, []string{key}); c.report(ctx, err) != nil {
+	token, err := c.tokenOf(ctx, key)
+	if err == nil && token != "" {
+		op, cancel := c.opContext(ctx)
+		defer cancel()
+		_, err = c.store.Unlock(op, key, token)
+		_ = c.report(ctx, err)
+	}
+	if err != nil {
 		return fmt.Errorf("cachify: Release %s: %w", key, err)
 	}
 	return nil
+}
+
+// tokenOf returns what the holder of a lock has put there, or nothing if nobody holds it.
+func (c *Client) tokenOf(ctx context.Context, key string) (string, error) {
+	op, cancel := c.opContext(ctx)
+	defer cancel()
+	values, _, err := c.store.Get(op, []string{key}, nil)
+	if c.report(ctx, err) != nil {
+		return "", err
+	}
+	return string(values[0]), nil
 }

@@ -21,32 +21,25 @@ const (
 	retryBatch = 500
 )
 
-// retries holds the resets that could not reach the store, until they are done.
+// retries holds the resets that could not reach the store, until they are done. Each has a number of its own, so that
+// one that is asked for while an earlier one of the same key is being attempted is not taken for done with it.
 type retries struct {
 	any     atomic.Bool // whether anything is pending, for the read path
 	mu      sync.Mutex
-	seq     int64
-	keys    map[string]pendingReset
-	tags    map[string]pendingReset
+	last    int64
+	keys    map[string]int64
+	tags    map[string]int64
 	running bool
 }
 
-// A pendingReset is unlike every other, so that one that is asked for while an earlier one of the same
-// key is being attempted is not taken for done with it.
-type pendingReset struct {
-	seq   int64
-	until time.Time // when the entry will have expired; zero: never
-}
-
-// addKey has key reset in the background. Its entry will have expired by until (zero: never). wrapperTag
-// stands in for the key when there are too many.
-func (r *retries) addKey(c *Client, key string, until time.Time, wrapperTag string) {
+// addKey has key reset in the background. wrapperTag stands in for it when there are too many.
+func (r *retries) addKey(c *Client, key string, wrapperTag string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.keys) < maxPendingKeys {
-		r.addLocked(&r.keys, key, until)
+		r.addLocked(&r.keys, key)
 	} else {
-		r.addLocked(&r.tags, wrapperTag, time.Time{})
+		r.addLocked(&r.tags, wrapperTag)
 	}
 	r.startLocked(c)
 }
@@ -56,17 +49,17 @@ func (r *retries) addTags(c *Client, tags []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, tag := range tags {
-		r.addLocked(&r.tags, tag, time.Time{})
+		r.addLocked(&r.tags, tag)
 	}
 	r.startLocked(c)
 }
 
-func (r *retries) addLocked(m *map[string]pendingReset, key string, until time.Time) {
+func (r *retries) addLocked(m *map[string]int64, key string) {
 	if *m == nil {
-		*m = make(map[string]pendingReset)
+		*m = make(map[string]int64)
 	}
-	r.seq++
-	(*m)[key] = pendingReset{r.seq, until}
+	r.last++
+	(*m)[key] = r.last
 	r.any.Store(true)
 }
 
@@ -113,30 +106,27 @@ func (c *Client) retryBatch(ctx context.Context) error {
 	return nil
 }
 
-// batch returns some of what is pending, and forgets what has expired meanwhile.
-func (r *retries) batch() (keys, tags map[string]pendingReset) {
+// batch returns some of what is pending.
+func (r *retries) batch() (keys, tags map[string]int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := time.Now()
-	keys = make(map[string]pendingReset)
-	for key, p := range r.keys {
-		switch {
-		case !p.until.IsZero() && now.After(p.until):
-			delete(r.keys, key)
-		case len(keys) < retryBatch:
-			keys[key] = p
+	keys = make(map[string]int64)
+	for key, n := range r.keys {
+		if len(keys) == retryBatch {
+			break
 		}
+		keys[key] = n
 	}
 	return keys, maps.Clone(r.tags)
 }
 
 // done takes what has been reset off the pending ones, except where it has been asked for again.
-func (r *retries) done(c *Client, keys, tags map[string]pendingReset) {
+func (r *retries) done(c *Client, keys, tags map[string]int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before := len(r.keys) + len(r.tags)
-	maps.DeleteFunc(r.keys, func(key string, p pendingReset) bool { return keys[key] == p })
-	maps.DeleteFunc(r.tags, func(tag string, p pendingReset) bool { return tags[tag] == p })
+	maps.DeleteFunc(r.keys, func(key string, n int64) bool { return keys[key] == n })
+	maps.DeleteFunc(r.tags, func(tag string, n int64) bool { return tags[tag] == n })
 	after := len(r.keys) + len(r.tags)
 	c.stats.resetRetries.Add(int64(before - after))
 	r.any.Store(after > 0)
@@ -157,8 +147,21 @@ func (r *retries) holds(key string, tags []string) bool {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, held := r.keys[key]
-	return held || slices.ContainsFunc(tags, func(tag string) bool { return r.tags[tag] != pendingReset{} })
+	return r.keys[key] != 0 || r.holdsLocked(tags)
+}
+
+// holdsAny says whether the reset of one of tags waits for the store.
+func (r *retries) holdsAny(tags []string) bool {
+	if len(tags) == 0 || !r.any.Load() {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.holdsLocked(tags)
+}
+
+func (r *retries) holdsLocked(tags []string) bool {
+	return slices.ContainsFunc(tags, func(tag string) bool { return r.tags[tag] != 0 })
 }
 
 func (r *retries) pending() int {

@@ -103,29 +103,104 @@ func fresh(noted int64, stamps []int64) bool {
 	return true
 }
 
-// freshEntry is fresh for an entry whose list of tags is known only now. tags and stamps are what was read with it.
-// Tags that were not among them cost a second round trip, and that only if anything was reset since the load.
-func (c *Client) freshEntry(ctx context.Context, e *envelope, tags []string, stamps []int64) (bool, error) {
-	if !fresh(e.stamp, stamps) {
-		return false, nil
+// A tagSet collects tags, each once, in the order in which they come.
+type tagSet struct {
+	list []string
+	seen map[string]bool
+}
+
+func (s *tagSet) add(tags ...string) {
+	if s.seen == nil {
+		s.seen = make(map[string]bool)
 	}
-	if len(e.tags) == 0 || (stamps[0] != 0 && stamps[0] <= e.stamp) {
-		return true, nil
-	}
-	missing := []string{c.stampKey}
-	for _, tag := range e.tags {
-		if key := c.tagKey(tag); !slices.Contains(tags, key) {
-			missing = append(missing, key)
+	for _, tag := range tags {
+		if !s.seen[tag] {
+			s.seen[tag] = true
+			s.list = append(s.list, tag)
 		}
 	}
-	if len(missing) == 1 {
+}
+
+// A stampMap holds stamps by the keys of their tags.
+type stampMap map[string]int64
+
+func newStampMap(tags []string, stamps []int64) stampMap {
+	m := make(stampMap, len(tags))
+	m.put(tags, stamps)
+	return m
+}
+
+func (m stampMap) put(tags []string, stamps []int64) {
+	for i, tag := range tags {
+		m[tag] = stamps[i]
+	}
+}
+
+// of returns the stamps of tags.
+func (m stampMap) of(tags []string) []int64 {
+	stamps := make([]int64, len(tags))
+	for i, tag := range tags {
+		stamps[i] = m[tag]
+	}
+	return stamps
+}
+
+// freshEntry says whether an entry is fresh, whose address has the given tags with the given stamps. Tags that were added
+// during its load are known only now. They cost a second round trip, and that only if anything was reset since the load.
+func (c *Client) freshEntry(ctx context.Context, e *envelope, tags []string, stamps []int64) (bool, error) {
+	if !fresh(e.stamp, stamps) || c.retries.holdsAny(c.addedTags(e)) {
+		return false, nil
+	}
+	if len(e.tags) == 0 || stamps[0] <= e.stamp {
 		return true, nil
+	}
+	known := newStampMap(tags, stamps)
+	if err := c.readMissing(ctx, known, e); err != nil {
+		return false, err
+	}
+	return c.freshBy(known, e, tags), nil
+}
+
+// freshBy is freshEntry where all stamps are known.
+func (c *Client) freshBy(known stampMap, e *envelope, tags []string) bool {
+	added := c.addedTags(e)
+	return fresh(e.stamp, known.of(tags)) && fresh(e.stamp, known.of(append([]string{c.stampKey}, added...))) && !c.retries.holdsAny(added)
+}
+
+// addedTags returns the keys of the tags that an entry names.
+func (c *Client) addedTags(e *envelope) []string {
+	if len(e.tags) == 0 {
+		return nil
+	}
+	keys := make([]string, len(e.tags))
+	for i, tag := range e.tags {
+		keys[i] = c.tagKey(tag)
+	}
+	return keys
+}
+
+// readMissing adds the stamps that entries need and that are not known, in one round trip for all of them.
+func (c *Client) readMissing(ctx context.Context, known stampMap, entries ...*envelope) error {
+	var missing tagSet
+	for _, e := range entries {
+		if e.stamp >= known[c.stampKey] {
+			continue // nothing was reset since
+		}
+		for _, tag := range c.addedTags(e) {
+			if _, ok := known[tag]; !ok {
+				missing.add(tag)
+			}
+		}
+	}
+	if len(missing.list) == 0 {
+		return nil
 	}
 	op, cancel := c.opContext(ctx)
 	defer cancel()
-	_, more, err := c.store.Get(op, nil, missing)
+	_, stamps, err := c.store.Get(op, nil, append([]string{c.stampKey}, missing.list...))
 	if c.report(ctx, err) != nil {
-		return false, err
+		return err
 	}
-	return fresh(e.stamp, more), nil
+	known.put(missing.list, stamps[1:])
+	return nil
 }

@@ -287,6 +287,9 @@ func TestLoadsNeverWinOverWhatBeganLater(t *testing.T) {
 					p.stored(t, want)
 					p.idle(t)
 				})
+				if t.Failed() {
+					return // the others would take their time to fail
+				}
 			}
 		}
 	})
@@ -294,53 +297,77 @@ func TestLoadsNeverWinOverWhatBeganLater(t *testing.T) {
 
 func TestRefreshNeverJoinsAnOlderLoad(t *testing.T) {
 	eachStore(t, func(t *testing.T, store cachify.Store) {
-		for _, oldFirst := range []bool{true, false} {
-			for _, before := range []string{"", "before"} {
-				t.Run(fmt.Sprintf("old first %v, over %q", oldFirst, before), func(t *testing.T) {
-					ctx := t.Context()
-					p := newPair(t, store, nil)
-					noError(t, p.hereCached.Reset(ctx, 1))
-					call := p.hereCached.Get
-					if before != "" {
-						noError(t, p.hereCached.Put(ctx, 1, before))
-						call = p.hereCached.Refresh
-					}
-					old := async(func() (string, error) { return call(ctx, 1) })
-					oldRun := p.next(t)
-					refresh := async(func() (string, error) { return p.thereCached.Refresh(ctx, 1) })
-					newRun := p.next(t)
-					readers := []<-chan result[string]{p.get(ctx), p.getThere(ctx)}
-					if before == "" { // callers join the refresh
-						eventually(t, "the readers wait", func() bool { return p.here.Stats().Waits > 0 && p.there.Stats().Waits > 0 })
-					} else { // callers get the old value
-						for _, reader := range readers {
-							gives(t, reader, before)
-						}
-					}
-					if oldFirst {
-						oldRun.returns("old")
-						gives(t, old, "old")
-						newRun.returns("new")
-						gives(t, refresh, "new")
-					} else {
-						newRun.returns("new")
-						gives(t, refresh, "new")
-						oldRun.returns("old")
-						gives(t, old, "old")
-					}
-					if before == "" {
-						for _, reader := range readers {
-							gives(t, reader, "new")
-						}
-					}
-					want := "new"
-					if oldFirst && before != "" {
-						want = "" // what the old one has stored is removed, since it may be older than a reset
-					}
-					p.stored(t, want)
-					p.idle(t)
-				})
-			}
+		for name, oldFirst := range map[string]bool{"the load ends first": true, "the refresh ends first": false} {
+			t.Run(name, func(t *testing.T) {
+				ctx := t.Context()
+				p := newPair(t, store, nil)
+				noError(t, p.hereCached.Reset(ctx, 1))
+				old := p.get(ctx)
+				oldRun := p.next(t)
+				refresh := async(func() (string, error) { return p.thereCached.Refresh(ctx, 1) })
+				newRun := p.next(t)
+				readers := []<-chan result[string]{p.get(ctx), p.getThere(ctx)} // they join the refresh
+				eventually(t, "the readers wait", func() bool { return p.here.Stats().Waits > 0 && p.there.Stats().Waits > 0 })
+				ends := []func(){
+					func() { oldRun.returns("old"); gives(t, old, "old") },
+					func() { newRun.returns("new"); gives(t, refresh, "new") },
+				}
+				if !oldFirst {
+					slices.Reverse(ends)
+				}
+				for _, end := range ends {
+					end()
+				}
+				for _, reader := range readers {
+					gives(t, reader, "new")
+				}
+				p.stored(t, "new")
+				p.idle(t)
+			})
 		}
 	})
+}
+
+// Of two refreshes of one value, what the older one stores does not outlive the younger one, whose caller has seen more.
+func TestOverlappingRefreshes(t *testing.T) {
+	tests := map[string]struct {
+		oldFirst bool
+		left     string
+	}{
+		"the older ends first":   {true, ""},
+		"the younger ends first": {false, "new"},
+	}
+	for name, test := range tests {
+		for where, there := range map[string]bool{"in one process": false, "in two": true} {
+			t.Run(name+", "+where, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					ctx := t.Context()
+					p := newPair(t, cachify.Memory(), nil)
+					noError(t, p.hereCached.Put(ctx, 1, "before"))
+					younger := p.hereCached
+					if there {
+						younger = p.thereCached
+					}
+					var calls []<-chan result[string]
+					var runs []*run
+					for _, f := range []*cachify.Cached[int, string]{p.hereCached, younger} {
+						calls = append(calls, async(func() (string, error) { return f.Refresh(ctx, 1) }))
+						runs = append(runs, p.next(t))
+						time.Sleep(time.Millisecond)
+						gives(t, p.get(ctx), "before") // callers get the old value meanwhile
+					}
+					order := []int{0, 1}
+					if !test.oldFirst {
+						slices.Reverse(order)
+					}
+					for _, i := range order {
+						v := []string{"old", "new"}[i]
+						runs[i].returns(v)
+						gives(t, calls[i], v)
+					}
+					p.stored(t, test.left)
+				})
+			})
+		}
+	}
 }

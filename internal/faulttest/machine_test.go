@@ -10,24 +10,35 @@ import (
 
 const attempts = 3
 
+// calm is the longest delay that a machine on which time is measured may add. The tests alone cause a tenth of it to a half.
+const calm = 30 * time.Millisecond
+
 // timely runs test until it has kept its time limits, a few times at most: other work on the machine can make calls slower
-// but never quicker. Whatever else is wrong counts at once.
+// but never quicker. If the machine was too busy each time, it says so and leaves it at that. Whatever else is wrong counts at once.
 func timely(t *testing.T, test func(t *testing.T, w *stopwatch)) {
 	t.Helper()
+	judged := false
 	for i := range attempts {
 		w := newStopwatch(t)
 		test(t, w)
 		if len(w.late) == 0 || t.Failed() {
 			return
 		}
-		t.Logf("attempt %d was late: %q", i+1, w.late)
+		worst := time.Duration(w.worst.Load())
+		judged = judged || worst <= calm
+		t.Logf("attempt %d was late, with delays by the machine of up to %v: %q", i+1, short(worst), w.late)
+	}
+	if !judged {
+		t.Logf("too much else runs on this machine to tell whether calls are in time")
+		return
 	}
 	t.Errorf("late in all of %d attempts", attempts)
 }
 
 // A stopwatch holds calls to limits. It may time several at once.
 type stopwatch struct {
-	stall atomic.Int64 // the longest delay that the machine was seen to make
+	worst atomic.Int64 // the longest delay that the machine was seen to make
+	stall atomic.Int64 // the longest since takeStall
 	mu    sync.Mutex
 	late  []string
 }
@@ -40,7 +51,9 @@ func newStopwatch(t testing.TB) *stopwatch {
 		for t.Context().Err() == nil {
 			began := time.Now()
 			time.Sleep(time.Millisecond)
-			raise(&w.stall, int64(time.Since(began)-time.Millisecond))
+			late := int64(time.Since(began) - time.Millisecond)
+			raise(&w.worst, late)
+			raise(&w.stall, late)
 		}
 	})
 	t.Cleanup(running.Wait)

@@ -17,7 +17,7 @@ const (
 	stampedeCallers   = 250 // in each
 	stampedeLoad      = 100 * time.Millisecond
 	stampedeLag       = 50 * time.Millisecond // from the end of the load until 99 of 100 callers have the value
-	shots             = 3
+	shots             = 5
 )
 
 // A shot has all callers of all processes ask for one key that nobody has asked for.
@@ -35,16 +35,20 @@ type outcome struct {
 }
 
 // TestStampede lets 1,000 callers in four processes ask for one cold key. One of them loads. How quickly the others then have
-// the value counts at its best of a few shots: other work on the machine can only make it slower.
+// the value counts at the best of a few shots, and beyond what the machine was seen to add: other work on it can only make
+// them slower.
 func TestStampede(t *testing.T) {
 	addr := redistest.Start(t).Addr()
 	var processes []*process
 	for range stampedeProcesses {
 		processes = append(processes, startProcess(t, "stampede", addr))
 	}
-	best := time.Hour
+	w := newStopwatch(t)
+	inTime := false
 	for key := range int64(shots) {
+		w.takeStall()
 		all := fire(processes, shot{key, time.Now().Add(50 * time.Millisecond)})
+		stall := w.takeStall()
 		if len(all.LoadEnds) != 1 || all.Wrong != 0 {
 			t.Fatalf("%d loads, %d wrong answers; want one load and no wrong answer", len(all.LoadEnds), all.Wrong)
 		}
@@ -55,12 +59,12 @@ func TestStampede(t *testing.T) {
 		for _, done := range all.Done {
 			lags.add(done.Sub(all.LoadEnds[0]))
 		}
-		best = min(best, lags.percentile(99))
-		t.Logf("%d callers in %d processes: %d load, %d waits, %d hits; done after the load's end: %v",
-			len(all.Done), len(processes), len(all.LoadEnds), all.Waits, all.Hits, &lags)
+		inTime = inTime || lags.percentile(99) <= stampedeLag+2*stall
+		t.Logf("%d callers in %d processes: %d load, %d waits, %d hits; done after the load's end: %v; machine %v",
+			len(all.Done), len(processes), len(all.LoadEnds), all.Waits, all.Hits, &lags, short(stall))
 	}
-	if best > stampedeLag {
-		t.Errorf("99 of 100 callers were done %v after the load had ended at the best, want %v", best, stampedeLag)
+	if !inTime {
+		t.Errorf("99 of 100 callers were never done within %v of the load's end", stampedeLag)
 	}
 }
 

@@ -30,11 +30,7 @@ func check(rdb redis.UniversalClient) error {
 	return nil
 }
 
-const (
-	defaultTimeout = 5 * time.Second // of go-redis, for clients that wait for ever
-	minBackoff     = 2 * time.Millisecond
-	maxBackoff     = 10 * time.Millisecond
-)
+const defaultTimeout = 5 * time.Second // of go-redis, for clients that wait for ever
 
 // honourDeadlines copies rdb. [redis.Client.WithTimeout] is the one way to a client that has other options and shares the
 // connections; the options are a copy, so nothing changes for rdb. See withHooks for what it does not share.
@@ -51,9 +47,7 @@ func honourDeadlines(rdb *redis.Client) *redis.Client {
 	o = rdb.Options()
 	o.WriteTimeout = write
 	o.ContextTimeoutEnabled = true
-	o.MaxRetries = min(o.MaxRetries, 1)
-	o.MinRetryBackoff = min(o.MinRetryBackoff, minBackoff)
-	o.MaxRetryBackoff = min(o.MaxRetryBackoff, maxBackoff)
+	o.MaxRetries = 0 // a repeated lease or lock whose first attempt arrives late would bring back what has ended
 	return rdb
 }
 

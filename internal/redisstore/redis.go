@@ -42,7 +42,7 @@ type Store struct {
 // says why.
 //
 // Of a *[redis.Client] New makes a copy with options of its own, which shares its connections, and the hooks that it has
-// by now. The copy honours the deadlines of contexts and repeats a failed command once at most. All other clients
+// by now. The copy honours the deadlines of contexts and never repeats a command. All other clients
 // are used as they are: a Cluster client with ContextTimeoutEnabled directly, any other in a goroutine for each call.
 func New(rdb redis.UniversalClient) *Store {
 	s := &Store{client: rdb, err: check(rdb), cmds: rdb}

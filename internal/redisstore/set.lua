@@ -10,14 +10,12 @@
 
 local key, value, ttl, head = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 
-if head then
+if head and #head > 0 then
   if redis.call('EXISTS', key) == 0 then return 0 end
-  if #head > 0 then
-    local there = redis.pcall('GETRANGE', key, 0, #head - 1)
-    if there ~= head then
-      if there == string.sub(value, 1, #head) then return 1 end
-      return 0
-    end
+  local there = redis.pcall('GETRANGE', key, 0, #head - 1)
+  if there ~= head then
+    if there == string.sub(value, 1, #head) then return 1 end
+    return 0
   end
 end
 

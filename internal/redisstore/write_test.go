@@ -27,7 +27,7 @@ func TestHeads(t *testing.T) {
 		other   bool   // what Expire and Delete give
 	}{
 		{"absent, nil head", absent, nil, "new", true, "new", false},
-		{"absent, empty head", absent, []byte{}, "new", false, absent, false},
+		{"absent, empty head", absent, []byte{}, "new", true, "new", false},
 		{"absent, head", absent, []byte("old"), "new", false, absent, false},
 		{"empty head", "old", []byte{}, "new", true, "new", true},
 		{"empty value, empty head", "", []byte{}, "new", true, "new", true},
