@@ -34,6 +34,7 @@ func TestNewCachedErrors(t *testing.T) {
 		{"large jitter", good, fn, options{Jitter: 1.01}, "CachedOptions.Jitter", ""},
 		{"NaN jitter", good, fn, options{Jitter: math.NaN()}, "CachedOptions.Jitter", ""},
 		{"infinite jitter", good, fn, options{Jitter: math.Inf(1)}, "CachedOptions.Jitter", ""},
+		{"jitter of what does not expire", good, fn, options{TTL: cachify.NoExpiry, Jitter: 0.1}, "NoExpiry", ""},
 		{"empty template", "", fn, options{}, "empty", ""},
 		{"open template", "f-<user_id>-<page", fn, options{}, "never closed", "f-<user_id>-<page"},
 		{"unknown placeholder", good + "-<nope>", fn, options{}, "nope", good + "-<nope>"},
@@ -336,6 +337,9 @@ func TestGarbageIsAMissAndReplaced(t *testing.T) {
 		}
 		for name, data := range garbage {
 			for how, get := range get {
+				if strings.HasPrefix(name, "flipped") && how != "Get" {
+					continue // these are many
+				}
 				_, _, err := store.Set(ctx, nil, []string{key}, [][]byte{data}, []time.Duration{time.Hour}, nil)
 				noError(t, err)
 				if _, ok, err := f.Peek(ctx, 1); ok || err != nil {

@@ -21,7 +21,7 @@ type flight struct {
 	id    entryID
 	print uint64    // the fingerprint of what is loaded
 	stamp int64     // the reset stamp that the load noted
-	began time.Time // no passenger of a flight without a lease has started later, see Cached.bypass
+	began time.Time // for flights without a lease, see Cached.bypass
 
 	ctx        context.Context
 	cancel     context.CancelCauseFunc

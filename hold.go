@@ -162,14 +162,14 @@ func (h *hold) release() error {
 	op, cancel := h.c.opContext(ctx)
 	defer cancel()
 	ok, err := h.c.store.Unlock(op, h.key, h.token)
-	switch {
-	case h.c.report(ctx, err) != nil:
+	if h.c.report(ctx, err) != nil {
 		h.c.spawn(h.unlock)
-		return fmt.Errorf("cachify: release of lock %s: %w", h.key, err)
-	case !ok || !held:
-		return fmt.Errorf("cachify: lock %s: %w", h.key, ErrLockLost)
+		err = fmt.Errorf("cachify: release of lock %s: %w", h.key, err)
 	}
-	return nil
+	if !held || err == nil && !ok {
+		err = errors.Join(fmt.Errorf("cachify: lock %s: %w", h.key, ErrLockLost), err)
+	}
+	return err
 }
 
 // unlock removes the lock if it is there under this token, in the background. A request that was given up may reach the

@@ -111,6 +111,19 @@ func TestNoRenew(t *testing.T) {
 	})
 }
 
+func TestKeepOfALostLock(t *testing.T) {
+	inBubble(t, cachify.OnceOptions{NoRenew: true, Keep: true}, func(t *testing.T, l *lockTest) {
+		first := do(t.Context(), l.once)
+		r := l.next(t)
+		time.Sleep(2 * lockTTL)
+		r.returns("v")
+		got := <-first
+		wantError(t, got.err, cachify.ErrLockLost)
+		equal(t, "value", got.value, "v")
+		equal(t, "held", l.held(t), false)
+	})
+}
+
 func TestLockIsLostBeforeItExpires(t *testing.T) {
 	for name, fault := range map[string]fault{"failing": failing, "hanging": hanging} {
 		t.Run(name, func(t *testing.T) {
@@ -253,20 +266,17 @@ func lostReplies(ctx context.Context, op string, do func() error) error {
 }
 
 func TestAnAttemptWhoseReplyWasLostIsUndone(t *testing.T) {
-	for name, opts := range map[string]cachify.OnceOptions{
-		"":                 {},
-		"without expiry":   {TTL: cachify.NoExpiry},
-		"with a long wait": {Wait: time.Minute},
-	} {
+	for name, opts := range map[string]cachify.OnceOptions{"": {}, "without expiry": {TTL: cachify.NoExpiry}} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, opts, func(t *testing.T, l *lockTest) {
-				l.store.set(lostReplies)
-				attempt := do(t.Context(), l.once)
-				if opts.Wait == 0 {
-					wantError(t, (<-attempt).err, errDown)
+				attempt := func() {
+					t.Helper()
+					wantError(t, (<-do(t.Context(), l.once)).err, errDown)
 					l.idle(t)
+					synctest.Wait()
 				}
-				time.Sleep(lockTTL/10 + 1)
+				l.store.set(lostReplies)
+				attempt()
 				equal(t, "held by nobody", l.held(t), false)
 
 				// It goes on trying while the store is down.
@@ -276,23 +286,29 @@ func TestAnAttemptWhoseReplyWasLostIsUndone(t *testing.T) {
 					}
 					return lostReplies(ctx, op, do)
 				})
-				if opts.Wait == 0 {
-					wantError(t, (<-do(t.Context(), l.once)).err, errDown)
-				}
+				attempt()
 				time.Sleep(lockTTL / 2)
 				equal(t, "held by nobody", l.held(t), true)
 				l.store.set(nil)
 				time.Sleep(2 * time.Second)
-				if opts.Wait == 0 {
-					equal(t, "held by nobody", l.held(t), false)
-					attempt = do(t.Context(), l.once)
-				}
-				l.next(t).returns("v")
-				gives(t, attempt, "v")
-				equal(t, "held", l.held(t), false)
+				equal(t, "held by nobody", l.held(t), false)
 			})
 		})
 	}
+}
+
+func TestOnceWaitsThroughLostReplies(t *testing.T) {
+	inBubble(t, cachify.OnceOptions{Wait: time.Minute, TTL: time.Hour}, func(t *testing.T, l *lockTest) {
+		l.store.set(lostReplies)
+		waits := do(t.Context(), l.once)
+		time.Sleep(10 * time.Second)
+		l.idle(t)
+		l.store.set(nil)
+		time.Sleep(time.Second)
+		l.next(t).returns("v")
+		gives(t, waits, "v")
+		equal(t, "held", l.held(t), false)
+	})
 }
 
 // A server that is out of memory refuses locks and still does releases. What undoes failed attempts must not wake those

@@ -9,6 +9,11 @@ import (
 	"time"
 )
 
+const (
+	freeFor = time.Minute            // how long freeLater tries
+	freeMax = 200 * time.Millisecond // the longest pause between its attempts
+)
+
 // A load is a run of the function for one or more addresses, and the flight that its callers share.
 type load[K, V any] struct {
 	*flight
@@ -139,7 +144,7 @@ func (l *load[K, V]) settle(cl *call, took time.Duration) {
 	if ok && wanted && l.head != nil && l.encode(took, added) {
 		l.store(ttl, added)
 	} else if l.lease != nil {
-		l.c.client.free(l.ctx, l.flight)
+		_ = l.c.client.free(l.ctx, l.flight)
 	}
 	if boarded := flights.close(l.flight); !ok || !boarded {
 		return
@@ -190,8 +195,8 @@ func (l *load[K, V]) store(ttl time.Duration, added []string) {
 	defer cancel()
 	done, _, err := l.c.client.store.Set(op, l.head, l.keys, l.entries, ttls, tags.list)
 	if l.storeErr = l.c.client.report(ctx, err); err != nil {
-		if l.lease != nil { // others need not wait until it ends
-			l.c.client.spawn(func() { l.c.client.free(ctx, l.flight) })
+		if l.lease != nil {
+			l.c.client.freeLater(ctx, l.flight)
 		}
 		return
 	}
@@ -258,27 +263,46 @@ func (l *load[K, V]) renewLease() {
 	}
 }
 
-// giveUp frees leases that may have been taken although the attempt failed, in the background.
+// giveUp frees leases that may have been taken although the attempt failed.
 func (c *Client) giveUp(ctx context.Context, lease *envelope, keys ...string) {
-	f := &flight{keys: keys, lease: lease.head()}
-	c.spawn(func() { c.free(ctx, f) })
+	c.freeLater(ctx, &flight{keys: keys, lease: lease.head()})
+}
+
+// freeLater frees the leases of a load in the background, so that others need not wait until they end. The request that
+// took them may be waiting in a server that hangs, so it goes on until the server answers.
+func (c *Client) freeLater(ctx context.Context, f *flight) {
+	c.spawn(func() {
+		over := time.After(freeFor)
+		for wait := probeFirst; ; wait = min(2*wait, freeMax) {
+			if !c.breaker.open.Load() && c.free(ctx, f) == nil {
+				return
+			}
+			select {
+			case <-c.ctx.Done():
+				return
+			case <-over:
+				return
+			case <-time.After(jittered(wait)):
+			}
+		}
+	})
 }
 
 // leave takes a passenger off a flight before its landing. If it was the last one, nobody waits for the load's
 // result, and the lease is freed for the next caller without waiting for the function to notice.
 func (c *Client) leave(f *flight) {
 	if c.flights.leave(f) && f.lease != nil {
-		c.spawn(func() { c.free(f.ctx, f) })
+		c.spawn(func() { _ = c.free(f.ctx, f) })
 	}
 }
 
-// free gives up the leases of a load that has nothing to store.
-func (c *Client) free(ctx context.Context, f *flight) {
+// free gives up the leases of a load that has nothing to store. If it fails, they end by their ttl.
+func (c *Client) free(ctx context.Context, f *flight) error {
 	ctx = context.WithoutCancel(ctx)
 	op, cancel := c.opContext(ctx)
 	defer cancel()
 	_, err := c.store.Delete(op, f.lease, f.keys)
-	_ = c.report(ctx, err) // the lease then ends by its ttl
+	return c.report(ctx, err)
 }
 
 func (c *Cached[K, V]) withJitter(ttl time.Duration) time.Duration {

@@ -240,20 +240,23 @@ func TestOnceWaitEndsDuringAnAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &faultyStore{Store: cachify.Memory()}
 		p := newPuppet(t)
-		c := newClient(t, store, nil)
+		c := newClient(t, store, &cachify.Options{OpTimeout: time.Second})
 		o := newOnce(c, p.fn, &cachify.OnceOptions{Wait: time.Hour})
 		first := do(t.Context(), o)
 		r := p.next(t)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
+		ctx, cancel := context.WithCancel(t.Context())
 		waits := do(ctx, o)
-		time.Sleep(time.Second / 2)
+		time.Sleep(time.Second)
+		attempts := store.count("Lock")
 		store.set(hanging)
+		time.Sleep(time.Second / 2) // the next attempt has begun, and has yet to fail
+		equal(t, "attempts", store.count("Lock"), attempts+1)
+		cancel()
 		got := <-waits
 		store.set(nil)
 		r.returns("done")
 		gives(t, first, "done")
-		wantError(t, got.err, context.DeadlineExceeded)
+		wantError(t, got.err, context.Canceled)
 		wantError(t, got.err, cachify.ErrLocked)
 	})
 }

@@ -14,7 +14,7 @@ type Stats struct {
 	LoadErrors int64         // of these, runs that returned an error, panicked or ended their goroutine
 	LoadTime   time.Duration // what all runs took together
 
-	Waits    int64 // calls that got the result of a load by another caller, in this process or another
+	Waits    int64 // times a call waited for a load by another caller, in this process or another
 	Dropped  int64 // loaded values that were not stored, because a Reset, Put or newer load had won
 	Bypasses int64 // calls served without the store, because it could not be used
 

@@ -336,75 +336,90 @@ func TestSingleFlightInAnOutage(t *testing.T) {
 
 // What a caller's own ctx ends says nothing about the store.
 func TestCallersContextsDoNotOpenTheBreaker(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := &faultyStore{Store: cachify.Memory()}
-		store.set(func(ctx context.Context, op string, do func() error) error {
-			if op == "Get" || op == "Lease" { // as if the answer came too late
-				return errors.Join(do(), hanging(ctx, op, do))
-			}
-			return do()
+	const timeout = time.Second
+	contexts := map[string]func(context.Context) (context.Context, context.CancelFunc){
+		"cancelled": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			time.AfterFunc(timeout-1, cancel)
+			return ctx, cancel
+		},
+		"a short deadline": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, timeout/10)
+		},
+	}
+	for name, withEnd := range contexts {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &faultyStore{Store: cachify.Memory()}
+				store.set(func(ctx context.Context, op string, do func() error) error {
+					if op == "Get" || op == "Lease" { // as if the answer came too late
+						return errors.Join(do(), hanging(ctx, op, do))
+					}
+					return do()
+				})
+				c := newClient(t, store, &cachify.Options{OpTimeout: timeout})
+				f := newCached(c, square, nil)
+				for name, call := range map[string]func(context.Context) error{
+					"Get":  func(ctx context.Context) error { _, err := f.Get(ctx, 1); return err },
+					"Peek": func(ctx context.Context) error { _, _, err := f.Peek(ctx, 1); return err },
+				} {
+					for range 10 {
+						ctx, cancel := withEnd(t.Context())
+						if err := call(ctx); err == nil || !errors.Is(err, ctx.Err()) {
+							t.Errorf("%s: error %v, want that of the ctx, %v", name, err, ctx.Err())
+						}
+						cancel()
+					}
+				}
+				if s := c.Stats(); s.BreakerOpen || s.Loads != 0 {
+					t.Errorf("%+v", s)
+				}
+			})
 		})
-		c := newClient(t, store, &cachify.Options{OpTimeout: time.Second})
-		f := newCached(c, square, nil)
-		for name, call := range map[string]func(context.Context) error{
-			"Get":  func(ctx context.Context) error { _, err := f.Get(ctx, 1); return err },
-			"Peek": func(ctx context.Context) error { _, _, err := f.Peek(ctx, 1); return err },
-		} {
-			for range 10 {
-				const short = 150 * time.Millisecond // too short to leave half of it to the function
-				ctx, cancel := context.WithTimeout(t.Context(), short)
-				start := time.Now()
-				wantError(t, call(ctx), context.DeadlineExceeded)
-				equal(t, name+" took", time.Since(start), short)
-				cancel()
-			}
-		}
-		if s := c.Stats(); s.BreakerOpen || s.Loads != 0 {
-			t.Errorf("%+v", s)
-		}
-	})
+	}
 }
 
-// A store that hangs leaves a caller with a deadline half of it for the function.
-func TestHangingStoreLeavesTimeForTheFunction(t *testing.T) {
+func TestAHangingStoreLeavesHalfOfADeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &faultyStore{Store: cachify.Memory()}
 		store.set(hanging)
-		f := newCached(newClient(t, store, &cachify.Options{OpTimeout: time.Second}), square, nil)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		f := newCached(newClient(t, store, &cachify.Options{OpTimeout: 3 * time.Second}), square, nil)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
+		start := time.Now()
 		v, err := f.Get(ctx, 3)
 		noError(t, err)
 		equal(t, "value", v, 9)
-		store.set(nil)
+		equal(t, "Get took", time.Since(start), time.Second)
 	})
 }
 
 func TestResetThatCannotReachTheStore(t *testing.T) {
 	type wrapper = *cachify.Cached[int, string]
 	tests := map[string]struct {
-		call   func(ctx context.Context, c *cachify.Client, f wrapper) error
-		ops    []string // that fail
-		misses bool     // Get does without the entry until the reset is done
+		call func(ctx context.Context, c *cachify.Client, f wrapper) error
+		ops  []string // that fail
 	}{
-		"Reset":                 {func(ctx context.Context, _ *cachify.Client, f wrapper) error { return f.Reset(ctx, 1) }, []string{"Delete"}, true},
-		"ResetAll":              {func(ctx context.Context, _ *cachify.Client, f wrapper) error { return f.ResetAll(ctx) }, []string{"Advance"}, true},
-		"ResetTags":             {func(ctx context.Context, c *cachify.Client, _ wrapper) error { return c.ResetTags(ctx, "tag-1") }, []string{"Advance"}, true},
-		"ResetTags, added tags": {func(ctx context.Context, c *cachify.Client, _ wrapper) error { return c.ResetTags(ctx, "added") }, []string{"Advance"}, true},
-		"Put":                   {func(ctx context.Context, _ *cachify.Client, f wrapper) error { return f.Put(ctx, 1, "put") }, []string{"Set", "Delete"}, true},
+		"Reset":                 {func(ctx context.Context, _ *cachify.Client, f wrapper) error { return f.Reset(ctx, 1) }, []string{"Delete"}},
+		"ResetAll":              {func(ctx context.Context, _ *cachify.Client, f wrapper) error { return f.ResetAll(ctx) }, []string{"Advance"}},
+		"ResetTags":             {func(ctx context.Context, c *cachify.Client, _ wrapper) error { return c.ResetTags(ctx, "tag-1") }, []string{"Advance"}},
+		"ResetTags, added tags": {func(ctx context.Context, c *cachify.Client, _ wrapper) error { return c.ResetTags(ctx, "added") }, []string{"Advance"}},
+		"Put":                   {func(ctx context.Context, _ *cachify.Client, f wrapper) error { return f.Put(ctx, 1, "put") }, []string{"Set", "Delete"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx := t.Context()
 				store := &faultyStore{Store: cachify.Memory()}
-				c := newClient(t, store, &cachify.Options{OpTimeout: time.Second})
+				c, other := newClient(t, store, nil), newClient(t, store.Store, nil)
 				calls := 0
-				f := newCached(c, func(ctx context.Context, n int) (string, error) {
+				fn := func(ctx context.Context, n int) (string, error) {
 					calls++
 					cachify.AddTags(ctx, "added")
 					return fmt.Sprint("call ", calls), nil
-				}, &cachify.CachedOptions{Tags: []string{"tag-<n>"}})
+				}
+				opts := &cachify.CachedOptions{Tags: []string{"tag-<n>"}, TTL: 24 * time.Hour}
+				f, g := newCached(c, fn, opts), newCached(other, fn, opts)
 				_, err := f.Get(ctx, 1)
 				noError(t, err)
 
@@ -413,28 +428,30 @@ func TestResetThatCannotReachTheStore(t *testing.T) {
 				wantError(t, err, errDown)
 				wantMessage(t, err, "")
 				equal(t, "pending", c.Stats().PendingReset, 1)
-				for i := range 3 {
+				for i := range 3 { // this process does without the entry, others can't know
 					v, err := f.Get(ctx, 1)
 					noError(t, err)
-					if want := fmt.Sprint("call ", i+2); test.misses && v != want {
-						t.Errorf("Get gave %q while the reset is pending, want %q", v, want)
-					}
+					equal(t, "Get while the reset is pending", v, fmt.Sprint("call ", i+2))
+					vs, err := f.GetMany(ctx, []int{1})
+					noError(t, err)
+					equal(t, "GetMany while the reset is pending", vs[0], fmt.Sprint("call ", i+3))
+					calls--
 				}
 				_, ok, err := f.Peek(ctx, 1)
 				noError(t, err)
-				equal(t, "given out by Peek", ok, false)
-				values, _, err := store.Store.Get(ctx, []string{cachify.Must(f.Key(1))}, nil)
+				equal(t, "Peek sees it", ok, false)
+				_, ok, err = g.Peek(ctx, 1)
 				noError(t, err)
-				equal(t, "still in the store", values[0] != nil, true)
-				time.Sleep(time.Minute)
-				equal(t, "pending after a minute", c.Stats().PendingReset, 1)
+				equal(t, "still in the store", ok, true)
+				time.Sleep(time.Hour)
+				equal(t, "pending after an hour", c.Stats().PendingReset, 1)
 
 				store.set(nil)
 				time.Sleep(3 * time.Second)
 				if s := c.Stats(); s.PendingReset != 0 || s.ResetRetries != 1 {
 					t.Errorf("%+v: the reset should have been done", s)
 				}
-				_, ok, err = f.Peek(ctx, 1)
+				_, ok, err = g.Peek(ctx, 1)
 				noError(t, err)
 				equal(t, "still in the store after the reset", ok, false)
 			})
@@ -494,6 +511,35 @@ func TestResetInAnOutageOvertakesLoads(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Where too many keys wait for their reset, the rest is reset by its wrapper.
+func TestTooManyPendingResets(t *testing.T) {
+	const keys = 11_000
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		store := &faultyStore{Store: cachify.Memory()}
+		c := newClient(t, store, &cachify.Options{TTL: cachify.NoExpiry})
+		f := newCached(c, square, nil)
+		for n := range keys {
+			noError(t, f.Put(ctx, n, 0))
+		}
+		store.set(failing)
+		for n := range keys {
+			wantError(t, f.Reset(ctx, n), errDown)
+		}
+		if n := c.Stats().PendingReset; n > keys-900 {
+			t.Errorf("%d resets are remembered", n)
+		}
+		store.set(nil)
+		time.Sleep(time.Minute)
+		equal(t, "pending", c.Stats().PendingReset, 0)
+		for n := range keys {
+			if _, ok, err := f.Peek(ctx, n); ok || err != nil {
+				t.Fatalf("the entry for %d: %v, %v", n, ok, err)
+			}
+		}
+	})
 }
 
 func TestCloseAndPendingResets(t *testing.T) {

@@ -60,7 +60,7 @@ type Store interface {
 	Advance(ctx context.Context, ttl time.Duration, tags []string) (stamp int64, err error)
 
 	// Lock sets key to token for ttl if the key is absent, and says whether it did. A key that holds token already
-	// counts as set, so that a repeated attempt recognises itself. A lock is not evicted before its ttl ends.
+	// counts as set and lives for ttl from now, so that a repeated attempt recognises itself. A lock is not evicted before its ttl ends.
 	Lock(ctx context.Context, key, token string, ttl time.Duration) (bool, error)
 
 	// Extend sets the time to live of a lock that holds token anew, and says whether it did.

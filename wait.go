@@ -18,7 +18,7 @@ const (
 
 // awaitLease is the work of a flight that waits for a load of another process: it lands when the lease is no longer at
 // the key, with what is there instead. What it reads then, it reads after all its passengers have started: each of them
-// saw the lease before it went, and a lease never comes back.
+// saw the lease before it went, and a lease does not come back.
 func (c *Client) awaitLease(f *flight, tags []string) {
 	defer f.land()
 	defer c.flights.close(f)

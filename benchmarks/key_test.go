@@ -4,7 +4,6 @@ import (
 	"context"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/go-cachify/cachify"
 )
@@ -56,21 +55,8 @@ func BenchmarkKey(b *testing.B) {
 	})
 }
 
-// BenchmarkKeyRatio compares the medians of rounds that take turns.
+// BenchmarkKeyRatio compares them as BenchmarkHitRatio does.
 func BenchmarkKeyRatio(b *testing.B) {
-	const round = 1000
 	key := newKey(b)
-	var hand, template []time.Duration
-	for b.Loop() {
-		start := time.Now()
-		for range round {
-			byHand("app:cached:", args)
-		}
-		between := time.Now()
-		for range round {
-			key(args)
-		}
-		hand, template = append(hand, between.Sub(start)), append(template, time.Since(between))
-	}
-	report(b, "by-hand", median(hand)/round, "template", median(template)/round)
+	compare(b, "by-hand", func() { byHand("app:cached:", args) }, "template", func() { key(args) }, 5, 1000)
 }

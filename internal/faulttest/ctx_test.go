@@ -13,7 +13,8 @@ import (
 	"github.com/go-cachify/cachify/internal/redistest"
 )
 
-const patience = 50 * time.Millisecond // of the callers here
+// patience is that of callers here. It is too short for cachify to leave a part of it to the function.
+const patience = opTimeout / 6
 
 // all are the methods that do I/O.
 func all() map[string]func(context.Context, *wrappers) error {

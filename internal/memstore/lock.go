@@ -16,7 +16,10 @@ func (s *Store) Lock(ctx context.Context, key, token string, ttl time.Duration) 
 		s.tidy(now)
 		return true, nil
 	}
-	return string(holder) == token, nil
+	if string(holder) != token {
+		return false, nil
+	}
+	return s.Extend(ctx, key, token, ttl)
 }
 
 // Extend sets the time to live of a lock that holds token anew.
