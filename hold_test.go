@@ -311,6 +311,25 @@ func TestOnceWaitsThroughLostReplies(t *testing.T) {
 	})
 }
 
+// An attempt may find the lock that an earlier one has taken without learning of it. It counts from the later one then.
+func TestALockTakenUnawaresLivesForItsWholeTTL(t *testing.T) {
+	inBubble(t, cachify.OnceOptions{Wait: time.Minute, NoRenew: true}, func(t *testing.T, l *lockTest) {
+		l.store.set(lostReplies)
+		waits := do(t.Context(), l.once)
+		time.Sleep(lockTTL / 2)
+		l.store.set(nil)
+		r := l.next(t)
+		began := time.Now()
+		took := r.lost(t).Sub(began)
+		equal(t, "held when the ctx ends", l.held(t), true)
+		if took < lockTTL*8/10 {
+			t.Errorf("the ctx ended after %v of %v", took, lockTTL)
+		}
+		r.returns("v")
+		wantError(t, (<-waits).err, cachify.ErrLockLost)
+	})
+}
+
 // A server that is out of memory refuses locks and still does releases. What undoes failed attempts must not wake those
 // who wait: each would try at once, fail, and wake all the others.
 func TestFailedAttemptsDoNotWakeWaiters(t *testing.T) {
