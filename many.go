@@ -131,7 +131,7 @@ func (m *many[K, V]) readHits(ctx context.Context, out *Outcome) (misses []*item
 			keyed = append(keyed, it)
 		}
 	}
-	if len(keyed) == 0 || m.c.client.breaker.open.Load() || m.c.client.isClosed() || ctx.Err() != nil {
+	if len(keyed) == 0 || m.c.client.breaker.open.Load() || m.c.client.isClosed() || ended(ctx) != nil {
 		return append(misses, keyed...)
 	}
 	tags := tagsOf(keyed)
@@ -187,7 +187,7 @@ func (m *many[K, V]) read(ctx context.Context, items []*item[K, V], values [][]b
 // have no key or are being loaded elsewhere.
 func (m *many[K, V]) loadBatch(ctx context.Context, misses []*item[K, V], out *Outcome) (others []*item[K, V]) {
 	keyed, others := split(misses, func(it *item[K, V]) bool { return it.key != "" })
-	if len(keyed) == 0 || ctx.Err() != nil {
+	if len(keyed) == 0 || ended(ctx) != nil {
 		return misses
 	}
 	if m.down || m.c.client.isClosed() || m.c.client.breaker.open.Load() {
