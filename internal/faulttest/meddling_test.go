@@ -31,6 +31,7 @@ func TestMeddling(t *testing.T) {
 				server := redistest.Start(t)
 				operator := server.Client(t)
 				tr := startTraffic(t, w, server.Client(t), server.Client(t))
+				tr.extra = freeing
 				tr.enter(fault)
 				const times = 25
 				for range times {

@@ -77,6 +77,7 @@ func TestShortFault(t *testing.T) {
 				server := redistest.Start(t)
 				proxy := redistest.StartProxy(t, server.Addr())
 				tr := startTraffic(t, w, server.Client(t), redistest.NewClient(t, proxy.Addr()))
+				tr.extra = freeing
 				time.Sleep(200 * time.Millisecond)
 				tr.enter(fault)
 				test.fault(server, proxy)

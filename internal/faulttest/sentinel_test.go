@@ -14,7 +14,7 @@ func TestSentinel(t *testing.T) {
 	everything(t, "before", sentinel.Client(t), sentinel.Client(t))
 	timely(t, func(t *testing.T, w *stopwatch) {
 		tr := startTraffic(t, w, sentinel.Client(t), sentinel.Client(t))
-		tr.lossy = true
+		tr.lossy, tr.extra = true, handOver // a lease that outlives what was stored in its place looks like that of a dead process
 		time.Sleep(200 * time.Millisecond)
 		tr.enter(fault)
 		noError(t, sentinel.Failover(t.Context()))

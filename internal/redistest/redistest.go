@@ -31,8 +31,7 @@ const (
 )
 
 // Need gives the path of redis-server. Without one (or with one that is too old) it skips the test, or fails
-// it if [RequireEnv] is 1, and says once per test binary on standard error that tests were left out. It is the only place
-// that skips.
+// it if [RequireEnv] is 1. It is the only place that skips.
 func Need(t testing.TB) (path string) {
 	t.Helper()
 	path, err := findServer()
@@ -42,15 +41,19 @@ func Need(t testing.TB) (path string) {
 	case os.Getenv(RequireEnv) == "1":
 		t.Fatalf("%v, and %s=1 forbids leaving tests out: %s", err, RequireEnv, mend)
 	default:
-		sayLeftOut()
 		t.Skipf("%v: %s", err, mend)
 	}
 	return ""
 }
 
-var sayLeftOut = sync.OnceFunc(func() {
-	fmt.Fprintln(os.Stderr, "redis-server not found: tests on a real server were left out")
-})
+// Availability says in one line whether tests on a real server run here.
+func Availability() string {
+	path, err := findServer()
+	if err != nil {
+		return fmt.Sprintf("%v: tests on a real server are left out; %s", err, mend)
+	}
+	return "tests on a real server use " + path
+}
 
 var findServer = sync.OnceValues(func() (string, error) {
 	path, err := exec.LookPath("redis-server")
