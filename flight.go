@@ -38,6 +38,10 @@ type flight struct {
 	entries [][]byte // by key; nil where there is none to share
 	alone   bool     // where there is none, passengers run the function for themselves; else they go to the store again
 	stamps  []int64  // for a wait: what was read with the entry
+
+	// For a wait that the store did not let go on: why, and when.
+	storeErr error
+	failedAt time.Time
 }
 
 // A crash is a panic or a Goexit of a user's function, carried to the caller that ran it.

@@ -185,6 +185,9 @@ func (c *Cached[K, V]) ride(ctx context.Context, a *address[K], s seat, out *Out
 		return v, false, s.crash.passengerError(c.template.text())
 	case s.err != nil:
 		return v, false, s.err
+	case s.storeErr != nil: // the timeout is paid; whoever waited had started by then
+		v, err = c.failOpen(ctx, a, out, s.failedAt, s.storeErr)
+		return v, false, err
 	case s.alone:
 		v, err = c.runAlone(ctx, a.args)
 		return v, false, err

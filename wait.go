@@ -37,7 +37,11 @@ func (c *Client) awaitLease(f *flight, tags []string) {
 		}
 		timer.Reset(jittered(poll))
 		data, stamps, err := c.readOne(f.ctx, key, tags)
-		if err != nil || data == nil {
+		if err != nil {
+			f.storeErr, f.failedAt = err, time.Now()
+			return
+		}
+		if data == nil {
 			return
 		}
 		if e, ok := parseEnvelope(data); ok && e.flags&flagLease != 0 {
