@@ -292,6 +292,44 @@ func TestEntriesOfAnotherTypeAreMisses(t *testing.T) {
 	})
 }
 
+// Nor do wrappers of different types share a load, with or without the store.
+func TestWrappersOfAnotherTypeDoNotShareLoads(t *testing.T) {
+	type before struct{ Name string }
+	type after struct{ Name, Mail string }
+	eachStore(t, func(t *testing.T, store cachify.Store) {
+		for _, down := range []bool{false, true} {
+			t.Run(fmt.Sprint("store down ", down), func(t *testing.T) {
+				ctx := t.Context()
+				faulty := &faultyStore{Store: store}
+				c := newClient(t, faulty, nil)
+				p := newPuppet(t)
+				was := newCached(c, func(ctx context.Context, n int) (before, error) { v, err := p.fn(ctx, n); return before{v}, err }, nil)
+				is := newCached(c, func(context.Context, int) (after, error) { return after{"Ann", "ann@example.org"}, nil }, nil)
+				noError(t, was.Reset(ctx, 1))
+				if down {
+					faulty.set(failing)
+					for !c.Stats().BreakerOpen {
+						_, _, _ = was.Peek(ctx, 1)
+					}
+				}
+				old := async(func() (before, error) { return was.Get(ctx, 1) })
+				r := p.next(t)
+				young := async(func() (after, error) { return is.Get(ctx, 1) })
+				if !down {
+					eventually(t, "the other type waits for the lease", func() bool { return c.Stats().Waits == 1 })
+				} else {
+					gives(t, young, after{"Ann", "ann@example.org"})
+				}
+				r.returns("Ann")
+				gives(t, old, before{"Ann"})
+				if !down {
+					gives(t, young, after{"Ann", "ann@example.org"})
+				}
+			})
+		}
+	})
+}
+
 // A renamed codec is one of another name.
 type renamed struct{ cachify.Codec }
 
