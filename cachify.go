@@ -79,9 +79,13 @@ type Client struct {
 	breaker breaker
 	retries retries
 	stats   counters
-	logged  sync.Map // what warnOnce has logged
 
-	stampKey string // hands out the prefix's reset stamps, and is the first tag of every call
+	renewals renewals
+	queues   queues
+	logged   sync.Map // what warnOnce has logged
+
+	immediate bool   // the store answers at once, so that nobody need be able to leave a call of it
+	stampKey  string // hands out the prefix's reset stamps, and is the first tag of every call
 
 	// Background work runs in ctx, and is counted so that Close can wait for it.
 	ctx    context.Context
@@ -94,7 +98,7 @@ type Client struct {
 // New makes a client over store. It does no I/O and does not fail: an argument that can't be right (a nil
 // store, a negative duration) is the error of every wrapper that is made with the client.
 func New(store Store, opts *Options) *Client {
-	c := &Client{store: store}
+	c := &Client{store: store, immediate: isMemory(store)}
 	if opts != nil {
 		c.opts = *opts
 	}

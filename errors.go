@@ -3,6 +3,7 @@ package cachify
 import (
 	"errors"
 
+	"github.com/go-cachify/cachify/internal/claim"
 	"github.com/go-cachify/cachify/internal/keytemplate"
 )
 
@@ -18,6 +19,9 @@ var (
 
 	// ErrFull means that all slots of a semaphore are taken and the time to wait for one is over.
 	ErrFull = errors.New("cachify: all slots are taken")
+
+	// ErrWrongType means that the key of a lock or semaphore holds something of another kind, which waiting does not mend.
+	ErrWrongType = claim.ErrWrongType
 
 	// ErrClosed means that the client was closed before or during the call.
 	ErrClosed = errors.New("cachify: the client is closed")

@@ -12,3 +12,8 @@ func Memory() Store { return memstore.New(memoryLimit) }
 
 // MemoryOf is [Memory] with another limit, in bytes. A limit below 1 MiB counts as 1 MiB.
 func MemoryOf(limit int64) Store { return memstore.New(max(limit, 1<<20)) }
+
+func isMemory(s Store) bool {
+	_, ok := s.(*memstore.Store)
+	return ok
+}

@@ -240,7 +240,7 @@ func TestOnceWaitEndsDuringAnAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &faultyStore{Store: cachify.Memory()}
 		p := newPuppet(t)
-		c := newClient(t, store, &cachify.Options{OpTimeout: time.Second})
+		c := newClient(t, store, &cachify.Options{OpTimeout: time.Minute})
 		o := newOnce(c, p.fn, &cachify.OnceOptions{Wait: time.Hour})
 		first := do(t.Context(), o)
 		r := p.next(t)
@@ -249,7 +249,7 @@ func TestOnceWaitEndsDuringAnAttempt(t *testing.T) {
 		time.Sleep(time.Second)
 		attempts := store.count("Lock")
 		store.set(hanging)
-		time.Sleep(time.Second / 2) // the next attempt has begun, and has yet to fail
+		time.Sleep(time.Second) // the next attempt has begun, and has yet to fail
 		equal(t, "attempts", store.count("Lock"), attempts+1)
 		cancel()
 		got := <-waits

@@ -22,6 +22,10 @@ type Stats struct {
 	ResetRetries int64 // of these, those that the background had to do
 	PendingReset int64 // of these, those that the background has yet to do
 
+	Leases     int64 // locks and slots of semaphores that were acquired, those of Once included
+	LeaseWaits int64 // acquisitions that had to wait, successful or not
+	LeasesLost int64 // leases that were lost: expired, taken away or released by force
+
 	StoreErrors int64 // failed operations on the store
 	Outages     int64 // times the circuit breaker has opened
 	BreakerOpen bool  // whether it is open now
@@ -36,6 +40,7 @@ func (c *Client) Stats() Stats {
 		Loads: s.loads.Load(), LoadErrors: s.loadErrors.Load(), LoadTime: time.Duration(s.loadTime.Load()),
 		Waits: s.waits.Load(), Dropped: s.dropped.Load(), Bypasses: s.bypasses.Load(),
 		Resets: s.resets.Load(), ResetRetries: s.resetRetries.Load(), PendingReset: int64(c.retries.pending()),
+		Leases: s.leases.Load(), LeaseWaits: s.leaseWaits.Load(), LeasesLost: s.leasesLost.Load(),
 		StoreErrors: s.storeErrors.Load(), Outages: s.outages.Load(), BreakerOpen: c.breaker.open.Load(),
 	}
 }
@@ -45,5 +50,7 @@ type counters struct {
 	loads, loadErrors, loadTime atomic.Int64
 	waits, dropped, bypasses    atomic.Int64
 	resets, resetRetries        atomic.Int64
+	leases, leaseWaits          atomic.Int64
+	leasesLost                  atomic.Int64
 	storeErrors, outages        atomic.Int64
 }

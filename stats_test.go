@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -175,19 +176,36 @@ func (s *faultyStore) Advance(ctx context.Context, ttl time.Duration, tags []str
 	return stamp, err
 }
 
-func (s *faultyStore) Lock(ctx context.Context, key, token string, ttl time.Duration) (ok bool, err error) {
-	err = s.do(ctx, "Lock", func() (err error) { ok, err = s.Store.Lock(ctx, key, token, ttl); return err })
+func (s *faultyStore) Lock(ctx context.Context, c cachify.Claim, from string) (fence int64, ok bool, err error) {
+	op := "Lock"
+	if from != "" {
+		op = "HandOver"
+	}
+	err = s.do(ctx, op, func() (err error) { fence, ok, err = s.Store.Lock(ctx, c, from); return err })
+	return fence, ok, err
+}
+
+func (s *faultyStore) Extend(ctx context.Context, claims []cachify.Claim) (done []bool, errs []error) {
+	err := s.do(ctx, "Extend", func() error { done, errs = s.Store.Extend(ctx, claims); return errors.Join(errs...) })
+	if err != nil && errs == nil {
+		return make([]bool, len(claims)), slices.Repeat([]error{err}, len(claims))
+	}
+	return done, errs
+}
+
+func (s *faultyStore) Unlock(ctx context.Context, c cachify.Claim) (ok bool, err error) {
+	err = s.do(ctx, "Unlock", func() (err error) { ok, err = s.Store.Unlock(ctx, c); return err })
 	return ok, err
 }
 
-func (s *faultyStore) Extend(ctx context.Context, key, token string, ttl time.Duration) (ok bool, err error) {
-	err = s.do(ctx, "Extend", func() (err error) { ok, err = s.Store.Extend(ctx, key, token, ttl); return err })
-	return ok, err
+func (s *faultyStore) Fence(ctx context.Context, c cachify.Claim) (fence int64, ok bool, err error) {
+	err = s.do(ctx, "Fence", func() (err error) { fence, ok, err = s.Store.Fence(ctx, c); return err })
+	return fence, ok, err
 }
 
-func (s *faultyStore) Unlock(ctx context.Context, key, token string) (ok bool, err error) {
-	err = s.do(ctx, "Unlock", func() (err error) { ok, err = s.Store.Unlock(ctx, key, token); return err })
-	return ok, err
+func (s *faultyStore) Holders(ctx context.Context, key string, semaphore bool) (tokens []string, left []time.Duration, err error) {
+	err = s.do(ctx, "Holders", func() (err error) { tokens, left, err = s.Store.Holders(ctx, key, semaphore); return err })
+	return tokens, left, err
 }
 
 func TestOutage(t *testing.T) {

@@ -3,7 +3,15 @@ package cachify
 import (
 	"context"
 	"time"
+
+	"github.com/go-cachify/cachify/internal/claim"
 )
+
+// A Claim is what a holder asks a [Store] for and then holds: the locks at Keys, which are taken together or not at
+// all, or, with Slots, one of the slots of the semaphore at its one key. Token tells the holding from all others, TTL is how long
+// it lives unless it is extended, and Fences are the keys for fencing tokens, where one is wanted. All its keys
+// are of one Redis Cluster slot.
+type Claim = claim.Claim
 
 // A Store keeps what clients remember and lock. [Redis] and [Memory] are the two that come with
 // cachify; docs/stores.md tells how to write another one, and package storetest holds it to the
@@ -59,15 +67,39 @@ type Store interface {
 	// take it back. A tag in tags[1:] stays for at least ttl; tags[0] does not expire.
 	Advance(ctx context.Context, ttl time.Duration, tags []string) (stamp int64, err error)
 
-	// Lock sets key to token for ttl if the key is absent, and says whether it did. A key that holds token already
-	// counts as set and lives for ttl from now, so that a repeated attempt recognises itself. A lock is not evicted before its ttl ends.
-	Lock(ctx context.Context, key, token string, ttl time.Duration) (bool, error)
+	// Lock takes what c claims, and says whether its holder has it now. Locks are taken if all their keys are absent; a slot of a
+	// semaphore if fewer than c.Slots are taken. Each key of a lock is set to c.Token. What c.Token holds already
+	// counts as taken and lives for c.TTL from now, so that a repeated attempt recognises itself. No lock and no
+	// slot is evicted before its ttl ends.
+	//
+	// With from, c takes over what the holder with that token has, in one step and without anybody being told: it is taken only
+	// if from holds all of it. A lock stays locked, a semaphore as full as it was; only if c.Token has a slot already, that of from
+	// becomes free, and those who watch are told.
+	//
+	// A key that holds something of another kind gives [ErrWrongType].
+	//
+	// Where c.Fences asks for it, the same round trip gives the fencing token of [Store.Fence].
+	Lock(ctx context.Context, c Claim, from string) (fence int64, ok bool, err error)
 
-	// Extend sets the time to live of a lock that holds token anew, and says whether it did.
-	Extend(ctx context.Context, key, token string, ttl time.Duration) (bool, error)
+	// Extend makes each claim live for at least its TTL from now where its token holds all of it, in one round trip. It never
+	// makes a time to live shorter, so that an attempt that arrives late does no harm. done says where it did. errs is nil,
+	// or says by claim where that is not known.
+	Extend(ctx context.Context, claims []Claim) (done []bool, errs []error)
 
-	// Unlock removes a lock that holds token, tells those who watch key, and says whether it was there.
-	Unlock(ctx context.Context, key, token string) (bool, error)
+	// Unlock gives back what c.Token holds of c, tells those who watch c.Keys, also where nothing was there, and says whether it
+	// held all of it.
+	Unlock(ctx context.Context, c Claim) (ok bool, err error)
+
+	// Fence gives the fencing token of a holding, if c.Token holds all of c.Keys: a number that is greater than any given to
+	// an earlier holding of any of them, and the same each time for one holding. It is the greater of the last one
+	// plus one and the store's clock in microseconds since 1970, so that a store that has lost the last one does not take it
+	// back; c.Fences may therefore be forgotten a day after their last use. ok is false, and nothing changes, if
+	// the token does not hold the locks.
+	Fence(ctx context.Context, c Claim) (fence int64, ok bool, err error)
+
+	// Holders gives the tokens of those who hold a lock (none or one) or the slots of a semaphore, and how long each of
+	// them has left, NoExpiry for ever.
+	Holders(ctx context.Context, key string, semaphore bool) (tokens []string, left []time.Duration, err error)
 
 	// Watch returns a channel that receives after key was written or removed by Set, Delete or Unlock of any
 	// client, once for any number of changes, until stop is called. It also receives when

@@ -18,15 +18,15 @@ type Tracer interface {
 
 // An Operation is what a caller asked for, or a run of a wrapped function.
 type Operation struct {
-	Name     string // "Get", "GetMany", "Refresh", "Put", "Peek", "Reset", "ResetAll", "ResetTags", "Do", or "Load" for a run of a cached function
-	Template string // the wrapper's template; empty for ResetTags
+	Name     string // "Get", "GetMany", "Refresh", "Put", "Peek", "Reset", "ResetAll", "ResetTags", "Do", "Acquire", "TryAcquire", "AcquireMany", "Release" of a lease, or "Load" for a run of a cached function
+	Template string // the wrapper's template; empty for ResetTags and Release
 	Key      string // the key in the store; empty where there is none or more than one
 }
 
 // An Outcome is how an operation ended.
 type Outcome struct {
-	// Status is, for Get and Refresh, one of "hit", "load", "wait" and "bypass"; for Do "ran" or "locked";
-	// and empty otherwise.
+	// Status is, for Get and Refresh, one of "hit", "load", "wait" and "bypass"; for Do "ran" or "locked", for
+	// the acquisition of a lock or slot "acquired" or "locked"; and empty otherwise.
 	Status string
 
 	// Err is what the caller gets, and an error of its own if that is a panic.

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"slices"
 	"time"
 
 	"github.com/go-cachify/cachify"
@@ -33,8 +34,16 @@ var lives = []life{
 		h.is("Expire", h.expireIf("val", ttl, key), true)
 	}},
 	{"Extend", func(h *harness, key string, ttl time.Duration) {
-		h.is("Lock", h.lock(key, "token", long), true)
+		h.is("Lock", h.lock(key, "token", short), true)
 		h.is("Extend", h.extend(key, "token", ttl), true)
+	}},
+	{"RepeatedLock", func(h *harness, key string, ttl time.Duration) {
+		h.is("Lock", h.lock(key, "token", ttl), true)
+		h.is("Lock", h.lock(key, "token", ttl), true)
+	}},
+	{"Handover", func(h *harness, key string, ttl time.Duration) {
+		h.is("Lock", h.lock(key, "old", long), true)
+		h.isHandedOver(lockOf("token", ttl, key), "old")
 	}},
 	{"SetAgain", func(h *harness, key string, ttl time.Duration) {
 		h.set(key, "value", long)
@@ -68,6 +77,17 @@ var refusals = []life{
 		h.is("Lock", h.lock(key, "mine", ttl), true)
 		h.is("Lock", h.lock(key, "yours", long), false)
 	}},
+	{"Handover", func(h *harness, key string, ttl time.Duration) {
+		h.is("Lock", h.lock(key, "mine", ttl), true)
+		h.isNotHandedOver(lockOf("yours", long, key), "third")
+	}},
+	{"Fence", func(h *harness, key string, ttl time.Duration) {
+		c := lockOf("mine", ttl, key)
+		c.Fences = []string{"{" + key + "}:fence"}
+		h.is("Lock", h.take(c), true)
+		c.TTL, c.Token = long, "yours"
+		h.hasNoFence("another's lock", c)
+	}},
 	{"Extend", func(h *harness, key string, ttl time.Duration) {
 		h.is("Lock", h.lock(key, "mine", ttl), true)
 		h.is("Extend", h.extend(key, "yours", long), false)
@@ -87,12 +107,11 @@ func expiryTests() []test {
 		{"Longer", longer},
 		{"NoExpiry", noExpiry},
 		{"HundredYears", hundredYears},
+		{"Ends", func(h *harness) { endOfAll(h, lives) }},
+		{"LeftAloneByRefusals", func(h *harness) { endOfAll(h, refusals) }},
 	}
 	for _, l := range lives {
-		tests = append(tests, test{"EndsAfter" + l.name, func(h *harness) {
-			key := h.key("k")
-			h.ends(short, func() { l.start(h, key, short) }, func() bool { return h.exists(key) })
-		}}, test{"RoundedUpIn" + l.name, func(h *harness) {
+		tests = append(tests, test{"RoundedUpIn" + l.name, func(h *harness) {
 			// Rounded down, these would be no ttl or an error.
 			for _, ttl := range []time.Duration{1, 500 * time.Microsecond, 1500 * time.Microsecond} {
 				key := h.key(ttl.String())
@@ -101,13 +120,31 @@ func expiryTests() []test {
 			}
 		}})
 	}
-	for _, l := range refusals {
-		tests = append(tests, test{"LeftAloneByRefused" + l.name, func(h *harness) {
-			key := h.key("k")
-			h.ends(short, func() { l.start(h, key, short) }, func() bool { return h.exists(key) })
-		}})
-	}
 	return tests
+}
+
+// endOfAll checks that each key is there for its ttl, and no longer. They all live at the same time, so the test takes no longer than one.
+func endOfAll(h *harness, lives []life) {
+	keys, began, lived := make([]string, len(lives)), make([]time.Time, len(lives)), make([]time.Duration, len(lives))
+	for i, l := range lives {
+		keys[i], began[i] = h.key(l.name), time.Now()
+		l.start(h, keys[i], short)
+	}
+	for over := time.Now().Add(patient); slices.Contains(lived, 0) && time.Now().Before(over); time.Sleep(2 * time.Millisecond) {
+		for i, value := range h.get(keys...) {
+			if value == nil && lived[i] == 0 {
+				lived[i] = time.Since(began[i])
+			}
+		}
+	}
+	for i, l := range lives {
+		switch {
+		case lived[i] == 0:
+			h.Errorf("%s: a ttl of %v has not ended within %v", l.name, short, patient)
+		case lived[i] < short-slack:
+			h.Errorf("%s: ended after %v, before its ttl of %v", l.name, lived[i], short)
+		}
+	}
 }
 
 func ownTTLs(h *harness) {
@@ -153,11 +190,15 @@ func longer(h *harness) {
 	h.is("Set", h.setIf("lease", h.key("lease and set"), "value", long), true)
 	h.is("Lock", h.lock(h.key("extend"), "token", short), true)
 	h.is("Extend", h.extend(h.key("extend"), "token", long), true)
+	h.is("Lock", h.lock(h.key("lock again"), "token", short), true)
+	h.is("Lock", h.lock(h.key("lock again"), "token", long), true)
+	h.is("Lock", h.lock(h.key("hand over"), "old", short), true)
+	h.isHandedOver(lockOf("token", long, h.key("hand over")), "old")
 	h.set(h.key("delete and lease"), "value", short)
 	h.deleteIf("", h.key("delete and lease"))
 	h.lease("lease", long, h.key("delete and lease"))
 	h.pass()
-	for _, name := range []string{"set", "expire", "lease", "lease and set", "extend", "delete and lease"} {
+	for _, name := range []string{"set", "expire", "lease", "lease and set", "extend", "lock again", "hand over", "delete and lease"} {
 		if !h.exists(h.key(name)) {
 			h.Errorf("%q is gone after its first ttl", name)
 		}

@@ -152,27 +152,6 @@ func (h *harness) advance(ttl time.Duration, tags ...string) int64 {
 	return stamp
 }
 
-func (h *harness) lock(key, token string, ttl time.Duration) bool {
-	h.Helper()
-	ok, err := h.store.Lock(h.Context(), key, token, ttl)
-	h.noError("Lock", err)
-	return ok
-}
-
-func (h *harness) extend(key, token string, ttl time.Duration) bool {
-	h.Helper()
-	ok, err := h.store.Extend(h.Context(), key, token, ttl)
-	h.noError("Extend", err)
-	return ok
-}
-
-func (h *harness) unlock(key, token string) bool {
-	h.Helper()
-	ok, err := h.store.Unlock(h.Context(), key, token)
-	h.noError("Unlock", err)
-	return ok
-}
-
 // holds checks what is at key. Nothing is written as nil.
 func (h *harness) holds(key string, want any) {
 	h.Helper()

@@ -75,6 +75,30 @@ var heads = []test{
 		h.set(key, "value", long)
 		h.holds(key, "value")
 	}},
+	{"EmptyHead", func(h *harness) {
+		for i, head := range [][]byte{nil, {}} {
+			key := h.key(fmt.Sprint(i))
+			for _, before := range []string{"nothing", "a value"} {
+				done, _, err := h.store.Set(h.Context(), head, []string{key}, [][]byte{[]byte("value")}, []time.Duration{long}, nil)
+				h.noError("Set", err)
+				h.is("Set over "+before, done[0], true)
+				h.holds(key, "value")
+			}
+			done, err := h.store.Expire(h.Context(), head, 2*long, []string{key})
+			h.noError("Expire", err)
+			h.is("Expire", done[0], true)
+			for _, there := range []bool{true, false} {
+				done, err := h.store.Delete(h.Context(), head, []string{key})
+				h.noError("Delete", err)
+				h.is("Delete", done[0], there)
+				h.holds(key, nil)
+			}
+			done, err = h.store.Expire(h.Context(), head, long, []string{key})
+			h.noError("Expire", err)
+			h.is("Expire of nothing", done[0], false)
+			h.holds(key, nil)
+		}
+	}},
 	{"OverALease", func(h *harness) {
 		key := h.key("k")
 		h.lease("lease-1", long, key)

@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -20,6 +22,11 @@ var histories = []test{
 	{"Linearizable", func(h *harness) {
 		for round := range 6 {
 			checkHistory(h, h.keys(fmt.Sprint("a", round), fmt.Sprint("b", round), fmt.Sprint("c", round)))
+		}
+	}},
+	{"Claims", func(h *harness) {
+		for round := range 6 {
+			checkClaims(h, round)
 		}
 	}},
 }
@@ -82,6 +89,11 @@ func step(state string, in input) (output, string) {
 			return output{done: true}, in.value
 		}
 		return output{done: state == in.value}, state
+	case "Handover":
+		if there && state == in.head {
+			return output{done: true}, in.value
+		}
+		return output{done: state == in.value}, state
 	case "Extend":
 		return output{done: state == in.value}, state
 	default: // Unlock
@@ -135,12 +147,17 @@ func checkHistory(h *harness, keys []string) {
 		return nil
 	})
 	for _, part := range byKey(slices.Concat(records...)) {
-		switch porcupine.CheckOperationsTimeout(model, part, 2*patient) {
-		case porcupine.Illegal:
-			h.Errorf("no order of these calls explains their results:\n%s", describe(part))
-		case porcupine.Unknown:
-			h.Errorf("not decided within %v whether %d calls are linearizable", 2*patient, len(part))
-		}
+		checkPart(h, model, part)
+	}
+}
+
+func checkPart(h *harness, model porcupine.Model, part []porcupine.Operation) {
+	h.Helper()
+	switch porcupine.CheckOperationsTimeout(model, part, 2*patient) {
+	case porcupine.Illegal:
+		h.Errorf("no order of these calls explains their results:\n%s", describe(part))
+	case porcupine.Unknown:
+		h.Errorf("not decided within %v whether %d calls are linearizable", 2*patient, len(part))
 	}
 }
 
@@ -163,7 +180,7 @@ type client struct {
 }
 
 func (c *client) choose(keys []string, turn int) []input {
-	call := []string{"Get", "Lease", "Lease", "Set", "Set", "Expire", "Delete", "Lock", "Extend", "Unlock"}[rand.IntN(10)]
+	call := []string{"Get", "Lease", "Lease", "Set", "Set", "Expire", "Delete", "Lock", "Handover", "Extend", "Unlock"}[rand.IntN(11)]
 	n := 1
 	if call == "Get" || call == "Lease" || call == "Set" || call == "Delete" {
 		n += rand.IntN(len(keys))
@@ -179,11 +196,10 @@ func (c *client) choose(keys []string, turn int) []input {
 		switch call {
 		case "Lease":
 			in.value = fmt.Sprintf("%02d-%03d-0", c.name, turn) // one for all keys of the call
+		case "Handover":
+			in.head = cmp.Or(last, "no token")
 		case "Extend", "Unlock":
-			in.value = last
-			if last == "" {
-				in.value = "no token"
-			}
+			in.value = cmp.Or(last, "no token")
 		case "Set", "Expire", "Delete":
 			in.head = head
 		}
@@ -216,13 +232,17 @@ func (c *client) do(ins []input) ([]output, error) {
 		done, err = c.store.Delete(ctx, bytesOf(in.head), keys)
 	case "Lock":
 		done = make([]bool, 1)
-		done[0], err = c.store.Lock(ctx, in.key, in.value, long)
-	case "Extend":
+		_, done[0], err = c.store.Lock(ctx, lockOf(in.value, long, in.key), "")
+	case "Handover":
 		done = make([]bool, 1)
-		done[0], err = c.store.Extend(ctx, in.key, in.value, long)
+		_, done[0], err = c.store.Lock(ctx, lockOf(in.value, long, in.key), in.head)
+	case "Extend":
+		var errs []error
+		done, errs = c.store.Extend(ctx, []cachify.Claim{lockOf(in.value, long, in.key)})
+		err = errors.Join(errs...)
 	default: // Unlock
 		done = make([]bool, 1)
-		done[0], err = c.store.Unlock(ctx, in.key, in.value)
+		done[0], err = c.store.Unlock(ctx, lockOf(in.value, long, in.key))
 	}
 	if err != nil {
 		return nil, err
@@ -242,7 +262,7 @@ func (c *client) learn(in input, out output) {
 	switch {
 	case out.present:
 		c.last[in.key] = out.value
-	case in.call == "Lease", out.done && (in.call == "Set" || in.call == "Lock"):
+	case in.call == "Lease", out.done && (in.call == "Set" || in.call == "Lock" || in.call == "Handover"):
 		c.last[in.key] = in.value
 	}
 }

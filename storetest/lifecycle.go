@@ -38,15 +38,43 @@ var calls = []struct {
 		return err
 	}},
 	{"Lock", func(ctx context.Context, h *harness) error {
-		_, err := h.store.Lock(ctx, h.key("k"), "token", long)
+		_, _, err := h.store.Lock(ctx, lockOf("token", long, h.key("k")), "")
+		return err
+	}},
+	{"LockOfSeveral", func(ctx context.Context, h *harness) error {
+		_, _, err := h.store.Lock(ctx, h.fenced("token", long, "k", "l"), "")
+		return err
+	}},
+	{"LockFrom", func(ctx context.Context, h *harness) error {
+		_, _, err := h.store.Lock(ctx, lockOf("token", long, h.key("k")), "another")
+		return err
+	}},
+	{"LockOfASlot", func(ctx context.Context, h *harness) error {
+		_, _, err := h.store.Lock(ctx, slotOf(1, "token", long, h.key("s")), "")
 		return err
 	}},
 	{"Extend", func(ctx context.Context, h *harness) error {
-		_, err := h.store.Extend(ctx, h.key("k"), "token", long)
-		return err
+		_, errs := h.store.Extend(ctx, []cachify.Claim{lockOf("token", long, h.key("k"))})
+		return errors.Join(errs...)
 	}},
 	{"Unlock", func(ctx context.Context, h *harness) error {
-		_, err := h.store.Unlock(ctx, h.key("k"), "token")
+		_, err := h.store.Unlock(ctx, lockOf("token", long, h.key("k")))
+		return err
+	}},
+	{"UnlockOfASlot", func(ctx context.Context, h *harness) error {
+		_, err := h.store.Unlock(ctx, slotOf(1, "token", long, h.key("s")))
+		return err
+	}},
+	{"Fence", func(ctx context.Context, h *harness) error {
+		_, _, err := h.store.Fence(ctx, h.fenced("token", long, "k"))
+		return err
+	}},
+	{"Holders", func(ctx context.Context, h *harness) error {
+		_, _, err := h.store.Holders(ctx, h.key("k"), false)
+		return err
+	}},
+	{"HoldersOfASemaphore", func(ctx context.Context, h *harness) error {
+		_, _, err := h.store.Holders(ctx, h.key("s"), true)
 		return err
 	}},
 }

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -41,7 +42,7 @@ var locks = []test{
 	{"WholeToken", func(h *harness) {
 		key := h.key("lock")
 		h.is("Lock", h.lock(key, "token-1", long), true)
-		for _, other := range []string{"token", "token-12", "TOKEN-1", "token-1\x00", ".......", "%w+"} {
+		for _, other := range notToken1 {
 			h.is("Lock with "+other, h.lock(key, other, long), false)
 			h.is("Extend with "+other, h.extend(key, other, long), false)
 			h.is("Unlock with "+other, h.unlock(key, other), false)
@@ -49,16 +50,27 @@ var locks = []test{
 		h.holds(key, "token-1")
 	}},
 	{"AnyToken", func(h *harness) {
-		for i, token := range awkward() {
-			if token == "" || len(token) > 1<<10 {
-				continue
-			}
+		for i, token := range awkwardTokens() {
 			key := h.key(fmt.Sprint(i))
 			h.is("Lock", h.lock(key, token, long), true)
 			h.holds(key, token)
+			h.heldBy(key, false, token)
+			h.is("Lock with another token", h.lock(key, token+"x", long), false)
 			h.is("Extend", h.extend(key, token, long), true)
 			h.is("Unlock", h.unlock(key, token), true)
 			h.holds(key, nil)
+		}
+	}},
+	{"AnyKey", func(h *harness) {
+		for _, name := range awkward() {
+			if len(name) > 1<<10 {
+				continue
+			}
+			key := h.key(name)
+			h.is("Lock", h.lock(key, "mine", long), true)
+			h.heldBy(key, false, "mine")
+			h.is("Extend", h.extend(key, "mine", long), true)
+			h.is("Unlock", h.unlock(key, "mine"), true)
 		}
 	}},
 	{"IsAKey", func(h *harness) {
@@ -76,6 +88,7 @@ var locks = []test{
 	{"AfterExpiry", func(h *harness) {
 		key := h.key("lock")
 		h.ends(short, func() { h.is("Lock", h.lock(key, "mine", short), true) }, func() bool { return h.exists(key) })
+		h.heldBy(key, false)
 		h.is("Extend of an expired lock", h.extend(key, "mine", long), false)
 		h.is("Unlock of an expired lock", h.unlock(key, "mine"), false)
 		h.is("Lock by another", h.lock(key, "yours", long), true)
@@ -83,8 +96,52 @@ var locks = []test{
 		h.is("Unlock of another's lock", h.unlock(key, "mine"), false)
 		h.holds(key, "yours")
 	}},
+	{"Holders", func(h *harness) {
+		for _, c := range lifetimes {
+			key := h.key(c.name)
+			h.heldBy(key, false)
+			h.is("Lock", h.lock(key, "mine", c.ttl), true)
+			h.heldBy(key, false, "mine")
+			_, left := h.holders(key, false)
+			h.timeLeft(c.name, left[0], c.ttl)
+			h.is("Unlock", h.unlock(key, "mine"), true)
+			h.heldBy(key, false)
+		}
+	}},
 	{"OneWinner", lockRace},
 	{"OneAtATime", oneAtATime},
+}
+
+// notToken1 are tokens that a careless comparison mistakes for token-1.
+var notToken1 = []string{"token", "token-12", "oken-1", "TOKEN-1", "token-1\x00", " token-1", "token-1\n", ".......", "%w+", "*"}
+
+// awkwardTokens are awkward texts that may be tokens: not empty, and no longer than what a token with a description of its owner takes.
+func awkwardTokens() []string {
+	tokens := []string{"a token with spaces", "two\nlines\n", "\ttab\t", "host app-1, process 7: \"nightly\" {x}", strings.Repeat("token", 60)}
+	for _, text := range awkward() {
+		if text != "" && len(text) <= 300 {
+			tokens = append(tokens, text)
+		}
+	}
+	return tokens
+}
+
+var lifetimes = []struct {
+	name string
+	ttl  time.Duration
+}{
+	{"an hour", long},
+	{"ten seconds", 10 * time.Second},
+	{"a hundred years", 100 * 365 * 24 * long},
+	{"for ever", cachify.NoExpiry},
+}
+
+// timeLeft checks the time that a holder has left shortly after its ttl was set.
+func (h *harness) timeLeft(what string, left, ttl time.Duration) {
+	h.Helper()
+	if ttl == cachify.NoExpiry && left != ttl || ttl != cachify.NoExpiry && (left > ttl+time.Millisecond || left < ttl-patient) {
+		h.Errorf("%s: %v is left of %v", what, left, ttl)
+	}
 }
 
 func (h *harness) is(what string, got, want bool) {
@@ -100,7 +157,7 @@ func lockRace(h *harness) {
 	var wins [keys]atomic.Int32
 	h.each(racers, func(i int) error {
 		for k := range keys {
-			ok, err := stores[i%2].Lock(h.Context(), h.key(fmt.Sprint(k)), fmt.Sprint("token of ", i), long)
+			_, ok, err := stores[i%2].Lock(h.Context(), lockOf(fmt.Sprint("token of ", i), long, h.key(fmt.Sprint(k))), "")
 			if err != nil {
 				return err
 			}
@@ -127,7 +184,7 @@ func oneAtATime(h *harness) {
 	h.each(holders, func(i int) error {
 		store, token := stores[i%2], fmt.Sprint("token of ", i)
 		for range times {
-			if err := h.await(store, key, func() (bool, error) { return store.Lock(h.Context(), key, token, long) }); err != nil {
+			if err := h.await(store, lockOf(token, long, key)); err != nil {
 				return err
 			}
 			if n := inside.Add(1); n > 1 {
@@ -139,7 +196,7 @@ func oneAtATime(h *harness) {
 				return fmt.Errorf("the lock that %q holds has %q, %v", token, values, err)
 			}
 			inside.Add(-1)
-			if ok, err := store.Unlock(h.Context(), key, token); err != nil || !ok {
+			if ok, err := store.Unlock(h.Context(), lockOf(token, long, key)); err != nil || !ok {
 				return fmt.Errorf("the holder's Unlock gave %t, %v", ok, err)
 			}
 		}
@@ -150,20 +207,26 @@ func oneAtATime(h *harness) {
 	}
 }
 
-// await tries again after each notification about key, until it succeeds.
-func (h *harness) await(store cachify.Store, key string, try func() (bool, error)) error {
-	changes, stop := store.Watch(key)
-	defer stop()
+// await tries to lock c, which has up to three keys, after each notification about one of them, until it succeeds.
+func (h *harness) await(store cachify.Store, c cachify.Claim) error {
+	var changes [3]<-chan struct{} // from those that stay nil nothing comes
+	for i, key := range c.Keys {
+		ch, stop := store.Watch(key)
+		defer stop()
+		changes[i] = ch
+	}
 	deadline := time.After(2 * patient)
 	for {
-		if ok, err := try(); ok || err != nil {
+		if _, ok, err := store.Lock(h.Context(), c, ""); ok || err != nil {
 			return err
 		}
 		select {
-		case <-changes:
+		case <-changes[0]:
+		case <-changes[1]:
+		case <-changes[2]:
 		case <-time.After(time.Second):
 		case <-deadline:
-			return fmt.Errorf("waited for %q for %v", key, 2*patient)
+			return fmt.Errorf("waited for %q for %v", c.Keys, 2*patient)
 		}
 	}
 }

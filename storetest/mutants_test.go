@@ -45,10 +45,13 @@ func TestMutants(t *testing.T) {
 	}
 }
 
-var mutants = map[string]struct {
+// A mutant is a store that breaks the contract, and the test that has to notice.
+type mutant struct {
 	caught string
 	wrap   func(cachify.Store) cachify.Store
-}{
+}
+
+var mutants = map[string]mutant{
 	"an empty value is nil":                {"Values/AnyValue", func(s cachify.Store) cachify.Store { return emptyIsNil{s} }},
 	"values come in another order":         {"Values/InOrder", func(s cachify.Store) cachify.Store { return sorted{s} }},
 	"Delete does not compare":              {"Heads/Delete", func(s cachify.Store) cachify.Store { return blindDelete{s} }},
@@ -58,10 +61,10 @@ var mutants = map[string]struct {
 	"a history has a Set in two steps":     {"History/Linearizable", func(s cachify.Store) cachify.Store { return twoStepSet{s} }},
 	"Lease reads and writes in two steps":  {"Leases/OneWinner", func(s cachify.Store) cachify.Store { return twoStepLease{s} }},
 	"a history has a Lease in two steps":   {"History/Linearizable", func(s cachify.Store) cachify.Store { return twoStepLease{s} }},
-	"a ttl is at least a second":           {"Expiry/EndsAfterSet", func(s cachify.Store) cachify.Store { return wholeSeconds{s} }},
-	"a ttl ends early":                     {"Expiry/EndsAfterLock", func(s cachify.Store) cachify.Store { return halfTTL{s} }},
+	"a ttl is at least a second":           {"Expiry/Ends", func(s cachify.Store) cachify.Store { return wholeSeconds{s} }},
+	"a ttl ends early":                     {"Expiry/Ends", func(s cachify.Store) cachify.Store { return halfTTL{s} }},
 	"a ttl under a millisecond is refused": {"Expiry/RoundedUpInSet", func(s cachify.Store) cachify.Store { return wholeSeconds{s} }},
-	"a refused Lock prolongs":              {"Expiry/LeftAloneByRefusedLock", func(s cachify.Store) cachify.Store { return prolongingLock{s} }},
+	"a refused Lock prolongs":              {"Expiry/LeftAloneByRefusals", func(s cachify.Store) cachify.Store { return prolongingLock{s} }},
 	"Advance writes one tag":               {"Tags/AdvanceWritesAll", func(s cachify.Store) cachify.Store { return oneTag{s} }},
 	"Advance gives the clock":              {"Tags/UniqueStamps", func(s cachify.Store) cachify.Store { return clockStamps{s} }},
 	"a new tag starts from the clock":      {"Tags/AbsentTagGetsTheFirstsStamp", func(s cachify.Store) cachify.Store { return freshTags{s} }},
@@ -165,17 +168,18 @@ func (s wholeSeconds) Set(ctx context.Context, head []byte, keys []string, value
 
 type halfTTL struct{ cachify.Store }
 
-func (s halfTTL) Lock(ctx context.Context, key, token string, ttl time.Duration) (bool, error) {
-	return s.Store.Lock(ctx, key, token, ttl/2)
+func (s halfTTL) Lock(ctx context.Context, c cachify.Claim, from string) (int64, bool, error) {
+	c.TTL /= 2
+	return s.Store.Lock(ctx, c, from)
 }
 
 type prolongingLock struct{ cachify.Store }
 
-func (s prolongingLock) Lock(ctx context.Context, key, token string, ttl time.Duration) (bool, error) {
-	if _, err := s.Expire(ctx, nil, ttl, []string{key}); err != nil {
-		return false, err
+func (s prolongingLock) Lock(ctx context.Context, c cachify.Claim, from string) (int64, bool, error) {
+	if _, err := s.Expire(ctx, nil, c.TTL, c.Keys); err != nil {
+		return 0, false, err
 	}
-	return s.Store.Lock(ctx, key, token, ttl)
+	return s.Store.Lock(ctx, c, from)
 }
 
 type oneTag struct{ cachify.Store }
@@ -209,31 +213,31 @@ func (s freshTags) Set(ctx context.Context, head []byte, keys []string, values [
 
 type blindUnlock struct{ cachify.Store }
 
-func (s blindUnlock) Unlock(ctx context.Context, key, _ string) (bool, error) {
-	done, err := s.Delete(ctx, nil, []string{key})
+func (s blindUnlock) Unlock(ctx context.Context, c cachify.Claim) (bool, error) {
+	done, err := s.Delete(ctx, nil, c.Keys)
 	return err == nil && done[0], err
 }
 
 type headUnlock struct{ cachify.Store }
 
-func (s headUnlock) Unlock(ctx context.Context, key, token string) (bool, error) {
-	done, err := s.Delete(ctx, []byte(token), []string{key})
+func (s headUnlock) Unlock(ctx context.Context, c cachify.Claim) (bool, error) {
+	done, err := s.Delete(ctx, []byte(c.Token), c.Keys)
 	return err == nil && done[0], err
 }
 
 type forgetfulLock struct{ cachify.Store }
 
-func (s forgetfulLock) Lock(ctx context.Context, key, token string, ttl time.Duration) (bool, error) {
-	values, _, err := s.Lease(ctx, []byte(token), ttl, []string{key}, nil)
-	return err == nil && values[0] == nil, err
+func (s forgetfulLock) Lock(ctx context.Context, c cachify.Claim, _ string) (int64, bool, error) {
+	values, _, err := s.Lease(ctx, []byte(c.Token), c.TTL, c.Keys, nil)
+	return 0, err == nil && values[0] == nil, err
 }
 
 type openLock struct{ cachify.Store }
 
-func (s openLock) Lock(ctx context.Context, key, token string, ttl time.Duration) (bool, error) {
-	_, _, err := s.Set(ctx, nil, []string{key}, [][]byte{[]byte(token)}, []time.Duration{ttl}, nil)
+func (s openLock) Lock(ctx context.Context, c cachify.Claim, _ string) (int64, bool, error) {
+	_, _, err := s.Set(ctx, nil, c.Keys, [][]byte{[]byte(c.Token)}, []time.Duration{c.TTL}, nil)
 	time.Sleep(time.Millisecond) // long enough for others to come between
-	return err == nil, err
+	return 0, err == nil, err
 }
 
 type silentDelete struct{ cachify.Store }

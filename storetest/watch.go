@@ -27,6 +27,20 @@ var changes = []struct {
 		func(h *harness, key string) { h.is("Delete", h.deleteIf("", key), true) }},
 	{"Unlock", func(h *harness, key string) { h.lock(key, "token", long) },
 		func(h *harness, key string) { h.is("Unlock", h.unlock(key, "token"), true) }},
+	{"UnlockOfNothing", func(h *harness, key string) {},
+		func(h *harness, key string) { h.is("Unlock", h.unlock(key, "token"), false) }},
+	{"UnlockOfAHandedOverLock", func(h *harness, key string) {
+		h.lock(key, "old", long)
+		h.isHandedOver(lockOf("token", long, key), "old")
+	}, func(h *harness, key string) { h.is("Unlock", h.unlock(key, "token"), true) }},
+	{"UnlockOfASlot", func(h *harness, key string) {
+		h.take(slotOf(3, "token", long, key))
+		h.take(slotOf(3, "other", long, key))
+	}, func(h *harness, key string) { h.is("Unlock", h.giveBack(slotOf(3, "token", long, key)), true) }},
+	{"UnlockOfTheLastSlot", func(h *harness, key string) { h.take(slotOf(3, "token", long, key)) },
+		func(h *harness, key string) { h.is("Unlock", h.giveBack(slotOf(3, "token", long, key)), true) }},
+	{"UnlockOfNoSlot", func(h *harness, key string) {},
+		func(h *harness, key string) { h.is("Unlock", h.giveBack(slotOf(3, "token", long, key)), false) }},
 }
 
 var watch = watchTests()

@@ -86,19 +86,19 @@ type lateStore struct {
 	unlocks chan struct{}
 }
 
-func (s *lateStore) Lock(ctx context.Context, key, token string, ttl time.Duration) (bool, error) {
+func (s *lateStore) Lock(ctx context.Context, c cachify.Claim, from string) (int64, bool, error) {
 	if s.arrive != nil {
-		return s.Store.Lock(ctx, key, token, ttl)
+		return s.Store.Lock(ctx, c, from)
 	}
 	s.arrive = func(ctx context.Context) error {
-		_, err := s.Store.Lock(ctx, key, token, ttl)
+		_, _, err := s.Store.Lock(ctx, c, from)
 		return err
 	}
-	return false, errLate
+	return 0, false, errLate
 }
 
-func (s *lateStore) Unlock(ctx context.Context, key, token string) (bool, error) {
-	ok, err := s.Store.Unlock(ctx, key, token)
+func (s *lateStore) Unlock(ctx context.Context, c cachify.Claim) (bool, error) {
+	ok, err := s.Store.Unlock(ctx, c)
 	s.unlocks <- struct{}{}
 	return ok, err
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/go-cachify/cachify/internal/claim"
 )
 
 // The hits of these benchmarks are reads of 256-byte values among 10,000, with the tags a client reads along.
@@ -86,4 +88,41 @@ func BenchmarkSetEvicting(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkLock takes a lock with a fencing token and gives it back.
+func BenchmarkLock(b *testing.B) {
+	s := New(small)
+	b.ReportAllocs()
+	for b.Loop() {
+		c := claim.Claim{Keys: []string{"key"}, Token: "a token of some length", TTL: time.Minute, Fences: []string{"fence"}}
+		if _, ok, err := s.Lock(b.Context(), c, ""); err != nil || !ok {
+			b.Fatalf("Lock gave %t, %v", ok, err)
+		}
+		if ok, err := s.Unlock(b.Context(), c); err != nil || !ok {
+			b.Fatalf("Unlock gave %t, %v", ok, err)
+		}
+	}
+}
+
+// BenchmarkSlot takes one of many slots and gives it back.
+func BenchmarkSlot(b *testing.B) {
+	s := New(small)
+	c := claim.Claim{Keys: []string{"key"}, TTL: time.Minute, Slots: 1000}
+	for i := range 900 {
+		c.Token = fmt.Sprint("token ", i)
+		if _, ok, err := s.Lock(b.Context(), c, ""); err != nil || !ok {
+			b.Fatalf("Lock gave %t, %v", ok, err)
+		}
+	}
+	c.Token = "another token"
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, ok, err := s.Lock(b.Context(), c, ""); err != nil || !ok {
+			b.Fatalf("Lock gave %t, %v", ok, err)
+		}
+		if ok, err := s.Unlock(b.Context(), c); err != nil || !ok {
+			b.Fatalf("Unlock gave %t, %v", ok, err)
+		}
+	}
 }

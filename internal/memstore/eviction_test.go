@@ -1,12 +1,15 @@
 package memstore
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/go-cachify/cachify/internal/claim"
 )
 
 const small = 4 << 20 // a bound that tests can exceed many times
@@ -60,21 +63,23 @@ func TestBoundedUnderConcurrency(t *testing.T) {
 	checkBooks(t, s)
 }
 
-// TestNeverEvicted writes ten times the bound around leases, locks and tags.
+// TestNeverEvicted writes ten times the bound around leases, locks, semaphores and tags.
 func TestNeverEvicted(t *testing.T) {
 	s := New(small)
 	const n = 500
 	for i := range n {
 		lease(t, s, fmt.Sprint("lease", i), "lease", time.Hour)
 		lock(t, s, fmt.Sprint("lock", i), "token", time.Hour)
+		enter(t, s, fmt.Sprint("semaphore", i), "token", time.Hour)
 		advance(t, s, time.Hour, "first", fmt.Sprint("tag", i))
 	}
 	for i := range 10 * small / 1000 {
 		put(t, s, fmt.Sprint("value", i), make([]byte, 1000), time.Hour)
 	}
 	for i := range n {
-		if get(t, s, fmt.Sprint("lease", i)) == nil || get(t, s, fmt.Sprint("lock", i)) == nil || stampOf(t, s, fmt.Sprint("tag", i)) == 0 {
-			t.Fatalf("lease, lock or tag %d was evicted", i)
+		if get(t, s, fmt.Sprint("lease", i)) == nil || get(t, s, fmt.Sprint("lock", i)) == nil || stampOf(t, s, fmt.Sprint("tag", i)) == 0 ||
+			holders(t, s, fmt.Sprint("semaphore", i)) != 1 {
+			t.Fatalf("lease, lock, semaphore or tag %d was evicted", i)
 		}
 	}
 	if s.used.Load()+s.tags.used.Load() > small {
@@ -191,18 +196,25 @@ func TestBooks(t *testing.T) {
 	for i := range 30_000 {
 		key, ttl := fmt.Sprint("key", random.IntN(2000)), ttls[random.IntN(len(ttls))]
 		var err error
-		switch random.IntN(8) {
-		case 0:
+		switch call := random.IntN(8); {
+		case i%4 == 0:
+			err = slotsAtRandom(t, s, fmt.Sprint("sem", random.IntN(200)), fmt.Sprint("token", random.IntN(5)), ttl, call)
+		case call == 0:
 			_, _, err = s.Lease(t.Context(), []byte("lease"), ttl, []string{key}, nil)
-		case 1:
-			_, err = s.Lock(t.Context(), key, "token", ttl)
-		case 2:
-			_, err = s.Extend(t.Context(), key, "token", ttl)
-		case 3:
-			_, err = s.Unlock(t.Context(), key, "token")
-		case 4:
+		case call == 1:
+			c := one(key, "token", ttl)
+			if i%2 == 0 {
+				c.Fences = []string{"fence"}
+			}
+			_, _, err = s.Lock(t.Context(), c, []string{"", "token", "another"}[i%3])
+		case call == 2:
+			_, errs := s.Extend(t.Context(), []claim.Claim{one(key, "token", ttl)})
+			err = errors.Join(errs...)
+		case call == 3:
+			_, err = s.Unlock(t.Context(), one(key, "token", ttl))
+		case call == 4:
 			_, err = s.Expire(t.Context(), nil, ttl, []string{key})
-		case 5:
+		case call == 5:
 			_, err = s.Delete(t.Context(), nil, []string{key})
 		default:
 			_, _, err = s.Set(t.Context(), nil, []string{key}, [][]byte{make([]byte, random.IntN(1000))}, []time.Duration{ttl}, []string{"first", key})
@@ -216,7 +228,7 @@ func TestBooks(t *testing.T) {
 	}
 	checkBooks(t, s)
 	for i := range 2000 {
-		if _, err := s.Delete(t.Context(), nil, []string{fmt.Sprint("key", i)}); err != nil {
+		if _, err := s.Delete(t.Context(), nil, []string{fmt.Sprint("key", i), fmt.Sprint("sem", i)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -224,4 +236,21 @@ func TestBooks(t *testing.T) {
 	if entries, timers, queued, _, _ := size(s); s.used.Load() != 0 || entries+timers+queued != 0 {
 		t.Errorf("an empty store counts %d bytes, %d entries, %d timers, %d in the queue", s.used.Load(), entries, timers, queued)
 	}
+}
+
+func slotsAtRandom(t *testing.T, s *Store, key, token string, ttl time.Duration, call int) (err error) {
+	switch call {
+	case 0:
+		_, err = s.Unlock(t.Context(), slot(key, token, ttl))
+	case 1:
+		_, errs := s.Extend(t.Context(), []claim.Claim{slot(key, token, ttl)})
+		err = errors.Join(errs...)
+	case 2:
+		_, err = s.Delete(t.Context(), nil, []string{key})
+	case 3:
+		_, _, err = s.Lock(t.Context(), slot(key, token, ttl), "token0")
+	default:
+		_, _, err = s.Lock(t.Context(), slot(key, token, ttl), "")
+	}
+	return err
 }

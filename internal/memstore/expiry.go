@@ -22,6 +22,14 @@ func deadline(now int64, ttl time.Duration) int64 {
 	return now + int64(ttl)
 }
 
+// remaining is the time to live that is left at now of what ends at until, -1 for ever.
+func remaining(now, until int64) time.Duration {
+	if until == never {
+		return -1
+	}
+	return time.Duration(until - now)
+}
+
 // A timer is a key and its deadline.
 type timer struct {
 	key   string

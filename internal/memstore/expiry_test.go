@@ -25,6 +25,7 @@ func TestRounding(t *testing.T) {
 				put(t, s, "set", nil, test.ttl)
 				lease(t, s, "lease", "lease", test.ttl)
 				lock(t, s, "lock", "token", test.ttl)
+				enter(t, s, "semaphore", "token", test.ttl)
 				advance(t, s, test.ttl, "first", "tag")
 				check := func(want bool) {
 					t.Helper()
@@ -32,6 +33,9 @@ func TestRounding(t *testing.T) {
 						if got := get(t, s, key) != nil; got != want {
 							t.Errorf("after %v, %s is there: %t, want %t", s.now()-1, key, got, want)
 						}
+					}
+					if got := holders(t, s, "semaphore") == 1; got != want {
+						t.Errorf("after %v, the semaphore has a holder: %t, want %t", s.now()-1, got, want)
 					}
 					if got := stampOf(t, s, "tag") != 0; got != want {
 						t.Errorf("after %v, the tag is there: %t, want %t", s.now()-1, got, want)
@@ -66,7 +70,7 @@ func TestNever(t *testing.T) {
 	})
 }
 
-// TestReclaim lets many keys and tags expire that nobody touches again. Writes to one other key must free them.
+// TestReclaim lets many keys, semaphores and tags expire that nobody touches again. Writes to one other key must free them.
 func TestReclaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New(1 << 30)
@@ -74,15 +78,23 @@ func TestReclaim(t *testing.T) {
 		for i := range n {
 			put(t, s, fmt.Sprint("value", i), []byte("value"), time.Second)
 			lease(t, s, fmt.Sprint("lease", i), "lease", time.Second)
+			enter(t, s, fmt.Sprint("semaphore", i), "short", time.Second)
+			enter(t, s, fmt.Sprint("semaphore", i), "shorter", time.Millisecond)
 			advance(t, s, time.Second, "first", fmt.Sprint("tag", i))
 		}
 		time.Sleep(2 * time.Second)
+		enter(t, s, "some", "for ever", -1)
+		enter(t, s, "some", "short", time.Millisecond)
+		time.Sleep(time.Second)
 		for range n {
 			put(t, s, "other", []byte("value"), time.Hour)
 		}
 		entries, timers, queued, tags, tagTimers := size(s)
-		if entries != 1 || timers != 1 || queued != 1 || tags != 1 || tagTimers != 0 {
-			t.Errorf("%d entries, %d timers, %d in the queue, %d tags and %d of their timers are in memory, want 1 1 1 1 0",
+		if holders(t, s, "some") != 1 {
+			t.Error("a holder without expiry is gone, or one that has expired is there")
+		}
+		if entries != 2 || timers != 1 || queued != 1 || tags != 1 || tagTimers != 0 {
+			t.Errorf("%d entries, %d timers, %d in the queue, %d tags and %d of their timers are in memory, want 2 1 1 1 0",
 				entries, timers, queued, tags, tagTimers)
 		}
 		checkBooks(t, s)

@@ -3,6 +3,8 @@ package memstore
 import (
 	"testing"
 	"time"
+
+	"github.com/go-cachify/cachify/internal/claim"
 )
 
 func put(t testing.TB, s *Store, key string, value []byte, ttl time.Duration) {
@@ -32,9 +34,35 @@ func lease(t testing.TB, s *Store, key, lease string, ttl time.Duration) {
 
 func lock(t testing.TB, s *Store, key, token string, ttl time.Duration) {
 	t.Helper()
-	if ok, err := s.Lock(t.Context(), key, token, ttl); err != nil || !ok {
+	if _, ok, err := s.Lock(t.Context(), one(key, token, ttl), ""); err != nil || !ok {
 		t.Fatalf("Lock(%q) gave %t, %v", key, ok, err)
 	}
+}
+
+// one is the claim of a lock.
+func one(key, token string, ttl time.Duration) claim.Claim {
+	return claim.Claim{Keys: []string{key}, Token: token, TTL: ttl}
+}
+
+// slot is the claim of one of three slots.
+func slot(key, token string, ttl time.Duration) claim.Claim {
+	return claim.Claim{Keys: []string{key}, Token: token, TTL: ttl, Slots: 3}
+}
+
+func enter(t testing.TB, s *Store, key, token string, ttl time.Duration) {
+	t.Helper()
+	if _, ok, err := s.Lock(t.Context(), slot(key, token, ttl), ""); err != nil || !ok {
+		t.Fatalf("Lock of a slot of %q gave %t, %v", key, ok, err)
+	}
+}
+
+func holders(t testing.TB, s *Store, key string) int {
+	t.Helper()
+	tokens, left, err := s.Holders(t.Context(), key, true)
+	if err != nil || len(tokens) != len(left) {
+		t.Fatalf("Holders(%q) gave %q, %v, %v", key, tokens, left, err)
+	}
+	return len(tokens)
 }
 
 func advance(t testing.TB, s *Store, ttl time.Duration, tags ...string) int64 {
@@ -74,7 +102,10 @@ func checkBooks(t *testing.T, s *Store) {
 		sh := &s.shards[i]
 		timed, evictable := 0, 0
 		for key, e := range sh.entries {
-			bytes += cost(key, e.value)
+			bytes += e.size()
+			if e.slots() != nil {
+				checkSlots(t, key, e)
+			}
 			if e.until.Load() != never {
 				timed++
 			}
@@ -102,6 +133,19 @@ func checkBooks(t *testing.T, s *Store) {
 	s.tags.tags.Range(func(name, _ any) bool { tags += int64(len(name.(string))) + tagOverhead; return true })
 	if tags != s.tags.used.Load() {
 		t.Errorf("the tags take %d bytes, the store counts %d", tags, s.tags.used.Load())
+	}
+}
+
+// checkSlots: a semaphore has a holder, no value, and a timer that ends before any holder does.
+func checkSlots(t *testing.T, key string, e *entry) {
+	t.Helper()
+	if len(e.slots()) == 0 || e.value != "" || e.evictable {
+		t.Errorf("semaphore %q has %d holders and the value %q; it is evictable: %t", key, len(e.slots()), e.value, e.evictable)
+	}
+	for token, until := range e.slots() {
+		if until < e.until.Load() {
+			t.Errorf("semaphore %q: holder %q ends at %d, before the timer at %d", key, token, until, e.until.Load())
+		}
 	}
 }
 

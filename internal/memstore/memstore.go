@@ -1,14 +1,14 @@
-// Package memstore keeps entries, locks and stamps in the memory of the process. It is the store
+// Package memstore keeps entries, locks, semaphores and stamps in the memory of the process. It is the store
 // behind cachify.Memory, whose contract is the comment of cachify.Store.
 //
-// Keys are spread over shards, each with a mutex of its own, so every step on one key is atomic.
+// Keys are spread over shards, each with a mutex of its own, so every step on one key is atomic, and so is one on the
+// several keys of a claim, which holds all their mutexes.
 // Stamps live apart from them, because nearly every call reads a few and few calls write one.
 // The store starts no goroutine: each write takes a few expired keys away, and evicts values while
 // there is more in memory than the bound allows.
 package memstore
 
 import (
-	"bytes"
 	"context"
 	"hash/maphash"
 	"sync/atomic"
@@ -31,10 +31,11 @@ type Store struct {
 	tags   stamps
 	used   atomic.Int64  // bytes in all shards
 	turn   atomic.Uint32 // the shard that the next write tidies
+	fences atomic.Int64  // the last fencing token
 }
 
 // New returns an empty store that keeps at most about maxBytes of keys, values and tags, with what
-// it needs to manage them. Values written by Set are evicted where there is more; leases, locks and
+// it needs to manage them. Values written by Set are evicted where there is more; leases, locks, semaphores and
 // tags never are, so they alone can take more than maxBytes. A value of more than an eighth of
 // maxBytes is not kept.
 func New(maxBytes int64) *Store {
@@ -60,8 +61,12 @@ func (s *Store) Get(ctx context.Context, keys, tags []string) ([][]byte, []int64
 	now := s.now()
 	values := make([][]byte, len(keys))
 	for i, key := range keys {
-		if value := s.shard(key).get(key, now); value != nil {
-			values[i] = clone(value)
+		value, there, err := s.shard(key).get(key, now)
+		if err != nil {
+			return nil, nil, err
+		}
+		if there {
+			values[i] = []byte(value)
 		}
 	}
 	return values, s.tags.read(tags, now), nil
@@ -75,8 +80,12 @@ func (s *Store) Lease(ctx context.Context, lease []byte, ttl time.Duration, keys
 	now := s.now()
 	values := make([][]byte, len(keys))
 	for i, key := range keys {
-		if value := s.shard(key).lease(key, lease, now, deadline(now, ttl)); value != nil {
-			values[i] = clone(value)
+		value, there, err := s.shard(key).lease(key, lease, now, deadline(now, ttl))
+		if err != nil {
+			return nil, nil, err
+		}
+		if there {
+			values[i] = []byte(value)
 		} else {
 			s.tidy(now)
 		}
@@ -95,8 +104,11 @@ func (s *Store) Set(ctx context.Context, head []byte, keys []string, values [][]
 	for i, key := range keys {
 		until := deadline(now, ttls[i])
 		longest = max(longest, until)
-		keep := cost(key, values[i]) <= s.max/largestPart
-		done[i] = s.shard(key).set(head, key, values[i], now, until, keep)
+		keep := cost(key, len(values[i])) <= s.max/largestPart
+		var err error
+		if done[i], err = s.shard(key).set(head, key, values[i], now, until, keep); err != nil {
+			return nil, nil, err
+		}
 		s.tidy(now)
 	}
 	return done, s.tags.ensure(tags, now, longest), nil
@@ -110,7 +122,10 @@ func (s *Store) Expire(ctx context.Context, head []byte, ttl time.Duration, keys
 	now := s.now()
 	done := make([]bool, len(keys))
 	for i, key := range keys {
-		done[i] = s.shard(key).expire(now, deadline(now, ttl), key, begins(head))
+		var err error
+		if done[i], err = s.shard(key).expire(head, key, now, deadline(now, ttl)); err != nil {
+			return nil, err
+		}
 	}
 	return done, nil
 }
@@ -123,7 +138,10 @@ func (s *Store) Delete(ctx context.Context, head []byte, keys []string) ([]bool,
 	now := s.now()
 	done := make([]bool, len(keys))
 	for i, key := range keys {
-		done[i] = s.shard(key).delete(now, key, begins(head))
+		var err error
+		if done[i], err = s.shard(key).delete(head, key, now); err != nil {
+			return nil, err
+		}
 	}
 	return done, nil
 }
@@ -137,11 +155,6 @@ func (s *Store) Advance(ctx context.Context, ttl time.Duration, tags []string) (
 	stamp := s.tags.advance(tags, now, deadline(now, ttl))
 	s.tidy(now)
 	return stamp, nil
-}
-
-// begins gives the condition of a call with head: a value that begins with it, any value for a nil head.
-func begins(head []byte) func(value []byte) bool {
-	return func(value []byte) bool { return bytes.HasPrefix(value, head) }
 }
 
 // tidy is what each write does for the store as a whole: it takes away a few keys that have expired,
@@ -163,12 +176,9 @@ func (s *Store) tidy(now int64) {
 
 func (s *Store) full() bool { return s.used.Load()+s.tags.used.Load() > s.max }
 
-func (s *Store) shard(key string) *shard {
-	return &s.shards[maphash.String(s.seed, key)%shardCount]
-}
+func (s *Store) shard(key string) *shard { return &s.shards[s.place(key)] }
+
+func (s *Store) place(key string) uint64 { return maphash.String(s.seed, key) % shardCount }
 
 // now is never 0, so that a timer without a deadline is one that has expired.
 func (s *Store) now() int64 { return int64(time.Since(s.born)) + 1 }
-
-// clone copies a value on its way in or out. Unlike bytes.Clone it never gives nil, which means absent.
-func clone(value []byte) []byte { return append([]byte{}, value...) }

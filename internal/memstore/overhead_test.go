@@ -24,6 +24,32 @@ func TestOverhead(t *testing.T) {
 			},
 			used: func(s *Store) int64 { return s.used.Load() },
 		},
+		"fenced locks": {
+			fill: func(s *Store, i int) {
+				c := one(fmt.Sprintf("key-%012d", i), fmt.Sprintf("token-%020d", i), time.Hour)
+				c.Fences = []string{"fence"}
+				if fence, ok, err := s.Lock(t.Context(), c, ""); err != nil || !ok || fence == 0 {
+					t.Fatalf("Lock gave %d, %t, %v", fence, ok, err)
+				}
+			},
+			used: func(s *Store) int64 { return s.used.Load() },
+		},
+		"semaphores of one": {
+			fill: func(s *Store, i int) {
+				enter(t, s, fmt.Sprintf("key-%012d", i), fmt.Sprintf("token-%020d", i), time.Hour)
+			},
+			used: func(s *Store) int64 { return s.used.Load() },
+		},
+		"slots": {
+			fill: func(s *Store, i int) {
+				c := slot(fmt.Sprintf("key-%012d", i/100), fmt.Sprintf("token-%020d", i), time.Hour)
+				c.Slots = 100
+				if _, ok, err := s.Lock(t.Context(), c, ""); err != nil || !ok {
+					t.Fatalf("Lock gave %t, %v", ok, err)
+				}
+			},
+			used: func(s *Store) int64 { return s.used.Load() },
+		},
 		"tags": {
 			fill: func(s *Store, i int) {
 				if _, err := s.Advance(t.Context(), time.Hour, []string{"first", fmt.Sprintf("tag-%012d", i)}); err != nil {

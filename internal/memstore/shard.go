@@ -1,7 +1,6 @@
 package memstore
 
 import (
-	"bytes"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,19 +11,29 @@ const (
 	// heap of deadlines, and what allocation rounds up. TestOverhead measures it.
 	entryOverhead = 160
 
+	// What a lock's fencing token takes.
+	fenceOverhead = 16
+
 	// How many expired keys a write takes away. More than one, so that they go faster than they come.
 	reclaimStep = 4
 )
 
-// An entry is a key with its value. Nobody changes the bytes of value: a write puts others in their
-// place, so a reader may copy them after it has let go of the shard.
+// An entry is a key with its value, or a semaphore.
 type entry struct {
 	timer
-	value     []byte
-	evictable bool // written by Set; leases and locks are not
+	value     string // holds any bytes: nobody can change them, so a reader may copy them after it has let go of the shard
+	holding   *holding
+	evictable bool // written by Set; leases, locks and semaphores are not
 	visited   bool // read since the hand of the sieve came by
 	newer     *entry
 	older     *entry
+}
+
+// A holding is what only the entries of semaphores have, and those of locks with a fencing token. Apart from the
+// others, it leaves them small.
+type holding struct {
+	slots map[string]int64 // the holders of a semaphore, with their deadlines; nil for a lock
+	fence int64            // the fencing token of a lock
 }
 
 // A shard holds a part of the keys.
@@ -38,36 +47,39 @@ type shard struct {
 	_        [32]byte // shards fill whole cache lines, so that the lock of one doesn't slow its neighbour
 }
 
-// get gives the value of key, nil if it is absent. The bytes are the store's own.
-func (sh *shard) get(key string, now int64) []byte {
+// get gives the value of key, if it is there.
+func (sh *shard) get(key string, now int64) (value string, there bool, err error) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	return sh.visit(key, now)
 }
 
 // lease is get, but a key that is absent is set to lease in the same step.
-func (sh *shard) lease(key string, lease []byte, now, until int64) []byte {
+func (sh *shard) lease(key string, lease []byte, now, until int64) (value string, there bool, err error) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if value := sh.visit(key, now); value != nil {
-		return value
+	value, there, err = sh.visit(key, now)
+	if !there && err == nil {
+		sh.put(key, string(lease), until, false)
 	}
-	sh.put(key, clone(lease), until, false)
-	return nil
+	return value, there, err
 }
 
 // set writes value where head allows it. If keep is false the value is too large to keep: it is
 // written and evicted in one step.
-func (sh *shard) set(head []byte, key string, value []byte, now, until int64, keep bool) bool {
-	var own []byte
+func (sh *shard) set(head []byte, key string, value []byte, now, until int64, keep bool) (bool, error) {
+	var own string
 	if keep {
-		own = clone(value) // before the lock: it may take long
+		own = string(value) // before the lock: it may take long
 	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	e := sh.live(key, now)
-	if len(head) > 0 && (e == nil || !bytes.HasPrefix(e.value, head)) {
-		return e != nil && len(value) >= len(head) && bytes.HasPrefix(e.value, value[:len(head)])
+	e, err := sh.text(key, now)
+	if err != nil {
+		return false, err
+	}
+	if len(head) > 0 && !e.begins(head) {
+		return len(value) >= len(head) && e.begins(value[:len(head)]), nil
 	}
 	if keep {
 		sh.put(key, own, until, true)
@@ -75,35 +87,37 @@ func (sh *shard) set(head []byte, key string, value []byte, now, until int64, ke
 		sh.remove(e)
 	}
 	sh.tell(key)
-	return true
+	return true, nil
 }
 
-// expire sets the deadline of key where its value meets the condition.
-func (sh *shard) expire(now, until int64, key string, meets func([]byte) bool) bool {
+// expire sets the deadline of key where head allows it.
+func (sh *shard) expire(head []byte, key string, now, until int64) (bool, error) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	e := sh.live(key, now)
-	if e == nil || !meets(e.value) {
-		return false
+	e, err := sh.text(key, now)
+	if err != nil || !e.begins(head) {
+		return false, err
 	}
 	sh.expiry.set(&e.timer, until)
-	return true
+	return true, nil
 }
 
-// delete removes key where its value meets the condition. It tells of a key that was absent as well:
+// delete removes key where head allows it, without a head whatever is there. It tells of a key that was absent as well:
 // somebody may wait for it who has not noticed that it expired.
-func (sh *shard) delete(now int64, key string, meets func([]byte) bool) bool {
+func (sh *shard) delete(head []byte, key string, now int64) (bool, error) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	e := sh.live(key, now)
-	if e != nil && !meets(e.value) {
-		return false
+	if e != nil && len(head) > 0 {
+		if e, err := sh.text(key, now); err != nil || !e.begins(head) {
+			return false, err
+		}
 	}
 	if e != nil {
 		sh.remove(e)
 	}
 	sh.tell(key)
-	return e != nil
+	return e != nil, nil
 }
 
 // tidy takes away a few expired keys, and one value if full says so. It reports whether it found any.
@@ -116,7 +130,7 @@ func (sh *shard) tidy(now int64, full func() bool) bool {
 		if t == nil {
 			break
 		}
-		sh.remove(sh.entries[t.key])
+		sh.lapse(sh.entries[t.key], now)
 		found = true
 	}
 	if full() {
@@ -130,52 +144,129 @@ func (sh *shard) tidy(now int64, full func() bool) bool {
 
 // The functions below need the shard's lock.
 
-// live gives the entry of key, nil if it is absent. One that has expired goes here.
+// live gives the entry of key, nil if it is absent. What has expired of it goes here.
 func (sh *shard) live(key string, now int64) *entry {
 	e := sh.entries[key]
 	if e != nil && e.expired(now) {
-		sh.remove(e)
-		return nil
+		sh.lapse(e, now)
+		return sh.entries[key]
 	}
 	return e
 }
 
-func (sh *shard) visit(key string, now int64) []byte {
-	e := sh.live(key, now)
-	if e == nil {
-		return nil
+// lapse takes away what has expired of an entry whose timer has ended: all of it, or those of a semaphore's holders whose
+// time is over.
+func (sh *shard) lapse(e *entry, now int64) {
+	first := int64(never)
+	for token, until := range e.slots() {
+		if until <= now {
+			sh.vacate(e, token)
+		} else {
+			first = min(first, until)
+		}
 	}
-	e.visited = true
-	return e.value
+	if len(e.slots()) == 0 {
+		sh.remove(e)
+		return
+	}
+	sh.expiry.set(&e.timer, first)
 }
 
-func (sh *shard) put(key string, value []byte, until int64, evictable bool) {
+// text is live for a key that must not be that of a semaphore.
+func (sh *shard) text(key string, now int64) (*entry, error) {
+	e := sh.live(key, now)
+	if e != nil && e.slots() != nil {
+		return nil, errSemaphore(key)
+	}
+	return e, nil
+}
+
+func (sh *shard) visit(key string, now int64) (value string, there bool, err error) {
+	e, err := sh.text(key, now)
+	if e == nil {
+		return "", false, err
+	}
+	e.visited = true
+	return e.value, true, nil
+}
+
+// put gives key a value, which begins a life of its own: nothing is left of what the key was before.
+func (sh *shard) put(key, value string, until int64, evictable bool) {
 	e := sh.entries[key]
 	if e == nil {
-		// The clone keeps a key that is cut from a large text from holding all of it in memory.
-		e = &entry{timer: newTimer(strings.Clone(key))}
-		sh.entries[e.key] = e
+		e = sh.add(key)
 	} else {
-		sh.used.Add(-cost(key, e.value))
+		sh.used.Add(-e.size())
 	}
-	e.value = value
-	sh.used.Add(cost(key, value))
+	e.value, e.holding = value, nil
+	sh.used.Add(e.size())
 	sh.expiry.set(&e.timer, until)
-	if evictable && !e.evictable {
-		e.evictable = true
-		sh.sieve.insert(e)
+	if evictable == e.evictable {
+		return
 	}
+	if e.evictable = evictable; evictable {
+		sh.sieve.insert(e)
+	} else {
+		sh.sieve.remove(e)
+	}
+}
+
+// add makes an entry that is yet to be filled, counted and given its time.
+func (sh *shard) add(key string) *entry {
+	// The clone keeps a key that is cut from a large text from holding all of it in memory.
+	e := &entry{timer: newTimer(strings.Clone(key))}
+	sh.entries[e.key] = e
+	return e
 }
 
 func (sh *shard) remove(e *entry) {
 	delete(sh.entries, e.key)
-	sh.used.Add(-cost(e.key, e.value))
+	sh.used.Add(-e.size())
 	sh.expiry.drop(&e.timer)
 	if e.evictable {
 		sh.sieve.remove(e)
 	}
 }
 
-func cost(key string, value []byte) int64 {
-	return int64(len(key)+len(value)) + entryOverhead
+// begins says whether there is a value and it begins with head.
+func (e *entry) begins(head []byte) bool {
+	return e != nil && len(e.value) >= len(head) && e.value[:len(head)] == string(head)
+}
+
+// is says whether there is a value and it is token, the whole of it.
+func (e *entry) is(token string) bool { return e != nil && e.value == token }
+
+// slots gives the holders of a semaphore with their deadlines, nil for anything else.
+func (e *entry) slots() map[string]int64 {
+	if e.holding == nil {
+		return nil
+	}
+	return e.holding.slots
+}
+
+// fence gives the fencing token of a lock's holding, 0 if it has none yet.
+func (e *entry) fence() int64 {
+	if e.holding == nil {
+		return 0
+	}
+	return e.holding.fence
+}
+
+// size is what the entry counts for.
+func (e *entry) size() int64 {
+	size := cost(e.key, len(e.value))
+	switch slots := e.slots(); {
+	case slots != nil:
+		size += semaphoreOverhead
+		for token := range slots {
+			size += slotCost(token)
+		}
+	case e.holding != nil:
+		size += fenceOverhead
+	}
+	return size
+}
+
+func cost(key string, value int) int64 {
+	return int64(len(key)+value) + entryOverhead
 }

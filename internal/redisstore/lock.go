@@ -3,175 +3,168 @@ package redisstore
 import (
 	"context"
 	"errors"
-	"time"
+	"fmt"
 
-	"github.com/bsm/redislock"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/go-cachify/cachify/internal/claim"
 )
 
-// Locks are redislock's. Two things it does not do are added here: it knows no lock without expiry, and it can't
-// act on a lock that it has not itself obtained, or that another process has.
-
-// Lock implements the root package's Store. A key of another type than string is an error.
-func (s *Store) Lock(ctx context.Context, key, token string, ttl time.Duration) (bool, error) {
-	ms, err := checkLock(token, ttl)
+// Lock implements the root package's Store. A key of another type is an error. If an error comes after the lock was taken, as
+// when its fencing token can't be had, the lock stays taken.
+func (s *Store) Lock(ctx context.Context, c claim.Claim, from string) (fence int64, ok bool, err error) {
+	ms, err := checkClaim(&c)
 	if err != nil {
-		return false, err
+		return 0, false, err
 	}
-	if ms < 0 {
-		return s.lockForever(ctx, "lock", key, token, "set")
+	take := redis.NewCmd(ctx, taking(&c, ms, from)...)
+	calls := append(make([]redis.Cmder, 0, 2), take)
+	var number *redis.StringCmd
+	if len(c.Fences) > 0 {
+		number = fencing(ctx, &c)
+		calls = append(calls, number)
 	}
-	ctx, cancel := withDeadline(ctx)
-	defer cancel()
-	locks := redislock.New(obtainer{scripter{s.client, s}})
-	_, err = locks.Obtain(ctx, key, time.Duration(ms)*time.Millisecond, &redislock.Options{Token: token})
-	return held(ctx, "lock", key, err)
+	if err := s.runInOrder(ctx, calls...); err != nil {
+		return 0, false, failedClaim(ctx, "lock", c.Keys, err)
+	}
+	ok, err = answer(ctx, "lock", c.Keys, take)
+	if !ok && err == nil && len(c.Keys) > 1 {
+		err = errors.Join(s.wrongTypes(ctx, "lock", c.Keys)...)
+	}
+	if !ok || number == nil {
+		return 0, ok, err
+	}
+	fence, ok, err = fenceOf(ctx, &c, number)
+	if err == nil && !ok {
+		err = failedClaim(ctx, "lock", c.Keys, errors.New("lost before its fencing token was taken"))
+	}
+	return fence, ok, err
 }
 
-// Extend implements the root package's Store.
-func (s *Store) Extend(ctx context.Context, key, token string, ttl time.Duration) (bool, error) {
-	ms, err := checkLock(token, ttl)
-	if err != nil {
-		return false, err
-	}
-	if ms < 0 {
-		return s.lockForever(ctx, "extend", key, token, "")
-	}
-	ctx, cancel := withDeadline(ctx)
-	defer cancel()
-	lock, err := holding(ctx, key, token, scripter{s.client, s})
-	if err == nil {
-		err = lock.Refresh(ctx, time.Duration(ms)*time.Millisecond, nil)
-	}
-	return held(ctx, "extend", key, err)
-}
-
-// Unlock implements the root package's Store. If an attempt is repeated after a lost reply, it says that the lock was
-// not there.
-func (s *Store) Unlock(ctx context.Context, key, token string) (bool, error) {
-	if _, err := checkLock(token, NoExpiry); err != nil {
-		return false, err
-	}
-	lock, err := holding(ctx, key, token, releaser{scripter{s.client, s}})
-	if err == nil {
-		err = lock.Release(ctx)
-	}
-	return held(ctx, "unlock", key, err)
-}
-
-func checkLock(token string, ttl time.Duration) (ms int64, err error) {
-	if token == "" { // redislock would make one up
-		return 0, errors.New("cachify: redis: a lock's token must not be empty")
-	}
-	return millis(ttl)
-}
-
-// withDeadline gives ctx a deadline if it has none: redislock would make the ttl one.
-func withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok {
-		return ctx, func() {}
-	}
-	return context.WithTimeout(ctx, time.Hour)
-}
-
-func held(ctx context.Context, what, key string, err error) (bool, error) {
+// taking gives the arguments of the script that takes c.
+func taking(c *claim.Claim, ms int64, from string) []any {
 	switch {
-	case err == nil:
-		return true, nil
-	case errors.Is(err, redislock.ErrNotObtained), errors.Is(err, redislock.ErrLockNotHeld):
+	case c.Slots > 0:
+		return scriptArgs(enterScript, c.Keys, c.Token, ms, c.Slots, from)
+	case from != "":
+		return scriptArgs(passScript, c.Keys, c.Token, ms, from)
+	case ms < 0:
+		return scriptArgs(lockForeverScript, c.Keys, c.Token, "set")
+	}
+	return scriptArgs(obtainScript, c.Keys, c.Token, len(c.Token)+1, ms)
+}
+
+// Unlock implements the root package's Store. If an attempt is repeated after a lost reply, it says that nothing was there.
+func (s *Store) Unlock(ctx context.Context, c claim.Claim) (bool, error) {
+	if err := checkHolder(&c); err != nil {
+		return false, err
+	}
+	calls := s.leaving(ctx, &c)
+	if err := s.runInOrder(ctx, calls...); err != nil {
+		return false, failedClaim(ctx, "unlock", c.Keys, err)
+	}
+	all := true
+	for _, call := range calls {
+		script, ok := call.(*redis.Cmd)
+		if !ok {
+			continue // a PUBLISH: a user who may not can still unlock
+		}
+		ok, err := answer(ctx, "unlock", c.Keys, script)
+		if err != nil {
+			return false, err
+		}
+		all = all && ok
+	}
+	if !all && c.Slots == 0 {
+		return false, errors.Join(s.wrongTypes(ctx, "unlock", c.Keys)...)
+	}
+	return all, nil
+}
+
+// leaving gives the commands that give c back: one for each key, and one or more that tell of it. redislock's script for
+// several keys would release none if one was lost.
+func (s *Store) leaving(ctx context.Context, c *claim.Claim) []redis.Cmder {
+	if c.Slots > 0 {
+		return []redis.Cmder{redis.NewCmd(ctx, scriptArgs(leaveScript, c.Keys, c.Token)...)}
+	}
+	calls := make([]redis.Cmder, 0, 2*len(c.Keys))
+	for i := range c.Keys {
+		calls = append(calls, redis.NewCmd(ctx, scriptArgs(releaseScript, c.Keys[i:i+1], c.Token)...))
+	}
+	if !s.single { // a PUBLISH would go to any node, and so perhaps come first
+		return append(calls, redis.NewCmd(ctx, scriptArgs(notifyScript, c.Keys)...))
+	}
+	for _, key := range c.Keys {
+		calls = append(calls, redis.NewIntCmd(ctx, "publish", key, ""))
+	}
+	return calls
+}
+
+// answer reads what a script says that returns 1 or OK for yes, 0 or nothing for no.
+func answer(ctx context.Context, what string, keys []string, call *redis.Cmd) (bool, error) {
+	v, err := call.Result()
+	switch {
+	case err == redis.Nil:
 		return false, nil
+	case err != nil:
+		return false, failedClaim(ctx, what, keys, err)
 	}
-	return false, failedKey(ctx, what, key, err)
+	return v == "OK" || v == int64(1), nil
 }
 
-func (s *Store) lockForever(ctx context.Context, what, key, token, mode string) (bool, error) {
-	call := redis.NewIntCmd(ctx, scriptArgs(lockForeverScript, []string{key}, token, mode)...)
-	if err := s.runScripts(ctx, call); err != nil {
-		return false, failed(ctx, what, err)
+// wrongTypes says which of keys are of another type than a lock, where redislock's scripts do not: they take those for
+// absent, or do not get as far. It costs a round trip, and gives nothing if it can't find out.
+func (s *Store) wrongTypes(ctx context.Context, what string, keys []string) []error {
+	if len(keys) == 0 {
+		return nil
 	}
-	n, err := call.Result()
-	if err != nil {
-		return false, failedKey(ctx, what, key, err)
+	calls := make([]redis.Cmder, len(keys))
+	for i, key := range keys {
+		calls[i] = redis.NewIntCmd(ctx, "strlen", key)
 	}
-	return n == 1, nil
-}
-
-// holding gives redislock's handle of a lock that holds token, to act on it through next. redislock hands one out only
-// when it obtains a lock, so it is told that it has. To keep the handles that Lock gets instead would leak those of
-// locks that are never released, and would not do for the locks of other processes.
-func holding(ctx context.Context, key, token string, next redis.Scripter) (*redislock.Lock, error) {
-	lock, err := redislock.New(yes{next}).Obtain(ctx, key, time.Hour, &redislock.Options{Token: token})
-	if err == nil {
-		lock.Client = redislock.New(next)
+	if s.exec(ctx, calls...) != nil {
+		return nil
 	}
-	return lock, err
-}
-
-// yes answers each script with OK, and sends nothing.
-type yes struct{ redis.Scripter }
-
-func (yes) EvalSha(ctx context.Context, _ string, _ []string, _ ...any) *redis.Cmd {
-	cmd := redis.NewCmd(ctx)
-	cmd.SetVal("OK")
-	return cmd
-}
-
-// A scripter runs redislock's scripts as the store's own commands are run.
-type scripter struct {
-	redis.Scripter
-	store *Store
-}
-
-func (c scripter) EvalSha(ctx context.Context, sha string, keys []string, argv ...any) *redis.Cmd {
-	return c.run(ctx, "evalsha", sha, keys, argv)
-}
-
-func (c scripter) Eval(ctx context.Context, source string, keys []string, argv ...any) *redis.Cmd {
-	return c.run(ctx, "eval", source, keys, argv)
-}
-
-// run puts also after the script, into the same round trip.
-func (c scripter) run(ctx context.Context, name, script string, keys []string, argv []any, also ...redis.Cmder) *redis.Cmd {
-	args := scriptArgs(script, keys, argv...)
-	args[0] = name
-	cmd := redis.NewCmd(ctx, args...)
-	if err := c.store.exec(ctx, append([]redis.Cmder{cmd}, also...)...); err != nil {
-		cmd = redis.NewCmd(ctx) // the other may still be in use
-		cmd.SetErr(err)
+	errs := make([]error, len(keys))
+	for i, key := range keys {
+		if err := calls[i].Err(); err != nil && redis.HasErrorPrefix(err, "WRONGTYPE") {
+			errs[i] = failedKey(ctx, what, key, err)
+		}
 	}
-	return cmd
+	return errs
 }
 
-// An obtainer makes redislock compare whole tokens. To leave room for metadata, its obtain.lua takes a lock whose value
-// begins with the token for the caller's own. Told that the token is a byte longer than it is, it compares the end too.
-type obtainer struct{ scripter }
-
-func (c obtainer) EvalSha(ctx context.Context, sha string, keys []string, argv ...any) *redis.Cmd {
-	return c.scripter.EvalSha(ctx, sha, keys, wholeToken(argv)...)
-}
-
-func (c obtainer) Eval(ctx context.Context, source string, keys []string, argv ...any) *redis.Cmd {
-	return c.scripter.Eval(ctx, source, keys, wholeToken(argv)...)
-}
-
-func wholeToken(argv []any) []any {
-	if n, ok := argv[1].(int); ok {
-		return []any{argv[0], n + 1, argv[2]}
+// checkClaim says in which way c can't be taken, and how long it lives in milliseconds.
+func checkClaim(c *claim.Claim) (ms int64, err error) {
+	if err := checkHolder(c); err != nil {
+		return 0, err
 	}
-	return argv
+	return millis(c.TTL)
 }
 
-// A releaser tells those who wait for the lock. The script for that is short, so it is sent as it is and never unknown.
-type releaser struct{ scripter }
-
-func (c releaser) EvalSha(ctx context.Context, sha string, keys []string, argv ...any) *redis.Cmd {
-	return c.run(ctx, "evalsha", sha, keys, argv, notify(ctx, keys[0]))
+func checkHolder(c *claim.Claim) error {
+	switch {
+	case c.Token == "": // it would match what is not there
+		return errors.New("cachify: redis: the token of a claim must not be empty")
+	case len(c.Keys) == 0:
+		return errors.New("cachify: redis: a claim has no key")
+	case c.Slots < 0:
+		return fmt.Errorf("cachify: redis: a claim of %d slots: there must be at least one", c.Slots)
+	case c.Slots > 0 && (len(c.Keys) > 1 || len(c.Fences) > 0):
+		return errors.New("cachify: redis: the claim of a semaphore has one key, and no fencing token")
+	case len(c.Fences) > 0 && len(c.Fences) != len(c.Keys):
+		return fmt.Errorf("cachify: redis: a claim has %d keys and %d keys of fencing tokens: there must be one for each", len(c.Keys), len(c.Fences))
+	}
+	return nil
 }
 
-func (c releaser) Eval(ctx context.Context, source string, keys []string, argv ...any) *redis.Cmd {
-	return c.run(ctx, "eval", source, keys, argv, notify(ctx, keys[0]))
-}
-
-func notify(ctx context.Context, key string) redis.Cmder {
-	return redis.NewIntCmd(ctx, "eval", notifySource, 1, key)
+// failedClaim is failedKey for the keys of a claim.
+func failedClaim(ctx context.Context, what string, keys []string, err error) error {
+	if redis.HasErrorPrefix(err, "CROSSSLOT") {
+		what += ": the keys of one claim belong to different Redis Cluster slots: give them a common hash tag, such as {...}"
+	}
+	if len(keys) == 1 {
+		return failedKey(ctx, what, keys[0], err)
+	}
+	return failedKeys(ctx, what, fmt.Sprintf("keys %q", keys), err)
 }

@@ -2,13 +2,16 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/go-cachify/cachify/internal/claim"
 	"github.com/go-cachify/cachify/internal/redistest"
 )
 
@@ -82,21 +85,74 @@ var methods = []struct {
 		return err
 	}},
 	{"Lock", func(ctx context.Context, s *Store) error {
-		_, err := s.Lock(ctx, "lock", "token", time.Second)
+		_, _, err := s.Lock(ctx, locks("token", time.Minute, "lock"), "")
+		return err
+	}},
+	{"Lock of many, fenced", func(ctx context.Context, s *Store) error {
+		_, _, err := s.Lock(ctx, fenced(locks("token", time.Minute, "{l}a", "{l}b")), "")
 		return err
 	}},
 	{"Lock for ever", func(ctx context.Context, s *Store) error {
-		_, err := s.Lock(ctx, "lock", "token", NoExpiry)
+		_, _, err := s.Lock(ctx, locks("token", NoExpiry, "lock"), "")
+		return err
+	}},
+	{"Lock from another", func(ctx context.Context, s *Store) error {
+		_, _, err := s.Lock(ctx, locks("token", time.Minute, "lock"), "token")
+		return err
+	}},
+	{"Lock of a slot", func(ctx context.Context, s *Store) error {
+		_, _, err := s.Lock(ctx, slot("token", time.Minute, "sem", 2), "")
+		return err
+	}},
+	{"Fence", func(ctx context.Context, s *Store) error {
+		_, _, err := s.Fence(ctx, fenced(locks("token", time.Minute, "lock")))
+		return err
+	}},
+	{"Holders", func(ctx context.Context, s *Store) error {
+		_, _, err := s.Holders(ctx, "lock", false)
+		return err
+	}},
+	{"Holders of slots", func(ctx context.Context, s *Store) error {
+		_, _, err := s.Holders(ctx, "sem", true)
 		return err
 	}},
 	{"Extend", func(ctx context.Context, s *Store) error {
-		_, err := s.Extend(ctx, "lock", "token", time.Second)
-		return err
+		_, errs := s.Extend(ctx, []claim.Claim{
+			locks("token", time.Minute, "lock"), locks("token", NoExpiry, "lock"), slot("token", time.Minute, "sem", 2),
+		})
+		return errors.Join(errs...)
 	}},
 	{"Unlock", func(ctx context.Context, s *Store) error {
-		_, err := s.Unlock(ctx, "lock", "token")
+		_, err := s.Unlock(ctx, locks("token", 0, "lock"))
 		return err
 	}},
+	{"Unlock of many", func(ctx context.Context, s *Store) error {
+		_, err := s.Unlock(ctx, locks("token", 0, "{l}a", "{l}b"))
+		return err
+	}},
+	{"Unlock of a slot", func(ctx context.Context, s *Store) error {
+		_, err := s.Unlock(ctx, slot("token", 0, "sem", 2))
+		return err
+	}},
+}
+
+func locks(token string, ttl time.Duration, keys ...string) claim.Claim {
+	return claim.Claim{Keys: keys, Token: token, TTL: ttl}
+}
+
+func slot(token string, ttl time.Duration, key string, slots int) claim.Claim {
+	return claim.Claim{Keys: []string{key}, Token: token, TTL: ttl, Slots: slots}
+}
+
+// fenced adds the keys for fencing tokens, each in the slot of its lock.
+func fenced(c claim.Claim) claim.Claim {
+	for _, key := range c.Keys {
+		if !strings.Contains(key, "{") {
+			key = "{" + key + "}"
+		}
+		c.Fences = append(c.Fences, key+":fence")
+	}
+	return c
 }
 
 // A spy is a hook that counts round trips: single commands and pipelines.

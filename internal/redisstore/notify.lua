@@ -1,6 +1,8 @@
--- Tells the channel of a key, on the node that has the key and so after what the same pipeline did to it before.
+-- Tells the channels of keys, on the node that has the keys and so after what the same pipeline did to them before.
 --
--- KEYS[1]  the key and the channel
+-- KEYS     the keys and the channels, of one Redis Cluster slot
 
-redis.pcall('PUBLISH', KEYS[1], '') -- pcall: a user who may not publish can still unlock
+for _, key in ipairs(KEYS) do
+  redis.pcall('PUBLISH', key, '') -- pcall: a user who may not publish can still unlock
+end
 return 1

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/go-cachify/cachify/internal/claim"
 )
 
 // Get implements the root package's Store. A key of another type than string is an error; where several keys are read by
@@ -187,11 +190,15 @@ func parseStamp(text string) int64 {
 }
 
 func failedKey(ctx context.Context, what, key string, err error) error {
+	return failedKeys(ctx, what, fmt.Sprintf("key %q", key), err)
+}
+
+func failedKeys(ctx context.Context, what, keys string, err error) error {
 	switch {
-	case redis.HasErrorPrefix(err, "WRONGTYPE"):
-		what += " (something else than cachify uses this key: delete it or choose another prefix)"
+	case strings.Contains(err.Error(), "WRONGTYPE"): // in a script, something may come before it
+		err = fmt.Errorf("%w: %w", claim.ErrWrongType, err)
 	case redis.HasErrorPrefix(err, "syntax error"):
 		what += " (Redis 7.0 or later is needed)"
 	}
-	return failed(ctx, fmt.Sprintf("key %q: %s", key, what), err)
+	return failed(ctx, keys+": "+what, err)
 }

@@ -1,11 +1,12 @@
 // Package redisstore is cachify's store on Redis 7.0 or later: one node, Sentinel or Cluster.
 //
-// Values, leases, tags and locks are Redis strings under exactly the keys that are given. What compares and
-// then acts is a Lua script that touches one key, or the tags of one Cluster slot; see the .lua files. A key that
+// Values, leases, tags, locks and fencing tokens are Redis strings, semaphores sorted sets, under exactly the keys that are
+// given. What compares and then acts is a Lua script that touches only its keys, which are of one Cluster slot; see
+// the .lua files, and redislock.go for those of locks. A key that
 // changes is told of on the Pub/Sub channel of the same name, so a Redis user with access rules needs the
 // channels of its keys beside the keys.
 //
-// Leases, locks and tags are not evicted before their time only if Redis evicts nothing (maxmemory-policy noeviction).
+// Leases, locks, semaphores and tags are not evicted before their time only if Redis evicts nothing (maxmemory-policy noeviction).
 package redisstore
 
 import (

@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	_ "embed"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -20,8 +21,20 @@ var (
 	advanceSource string
 	//go:embed lockforever.lua
 	lockForeverSource string
+	//go:embed extend.lua
+	extendSource string
+	//go:embed pass.lua
+	passSource string
 	//go:embed notify.lua
 	notifySource string
+	//go:embed enter.lua
+	enterSource string
+	//go:embed leave.lua
+	leaveSource string
+	//go:embed fence.lua
+	fenceSource string
+	//go:embed holders.lua
+	holdersSource string
 )
 
 var (
@@ -33,6 +46,13 @@ var (
 	keepScript        = load(keepSource)
 	advanceScript     = load(advanceSource)
 	lockForeverScript = load(lockForeverSource)
+	extendScript      = load(extendSource)
+	passScript        = load(passSource)
+	notifyScript      = load(notifySource)
+	enterScript       = load(enterSource)
+	leaveScript       = load(leaveSource)
+	fenceScript       = load(fenceSource)
+	holdersScript     = load(holdersSource)
 )
 
 // load gives the SHA-1 under which Redis knows a script.
@@ -65,17 +85,44 @@ func (s *Store) runScripts(ctx context.Context, calls ...redis.Cmder) error {
 	if err := s.exec(ctx, calls...); err != nil {
 		return err
 	}
-	var unknown []redis.Cmder
+	var again []redis.Cmder
 	for _, call := range calls {
-		if err := call.Err(); err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
-			args := call.Args()
-			args[0], args[1] = "eval", sources[args[1].(string)]
-			call.SetErr(nil)
-			unknown = append(unknown, call)
+		if unknown(call) {
+			again = append(again, inFull(call))
 		}
 	}
-	if unknown == nil {
+	if again == nil {
 		return nil
 	}
-	return s.exec(ctx, unknown...)
+	return s.exec(ctx, again...)
+}
+
+// runInOrder is runScripts for commands that build on one another: what comes after a script that the server did not know
+// is repeated too.
+func (s *Store) runInOrder(ctx context.Context, calls ...redis.Cmder) error {
+	if err := s.exec(ctx, calls...); err != nil {
+		return err
+	}
+	first := slices.IndexFunc(calls, unknown)
+	if first < 0 {
+		return nil
+	}
+	for _, call := range calls[first:] {
+		inFull(call)
+	}
+	return s.exec(ctx, calls[first:]...)
+}
+
+func unknown(call redis.Cmder) bool {
+	err := call.Err()
+	return err != nil && redis.HasErrorPrefix(err, "NOSCRIPT")
+}
+
+// inFull makes a call of a script carry the script itself. Other commands it leaves as they are.
+func inFull(call redis.Cmder) redis.Cmder {
+	if args := call.Args(); args[0] == "evalsha" {
+		args[0], args[1] = "eval", sources[args[1].(string)]
+	}
+	call.SetErr(nil)
+	return call
 }

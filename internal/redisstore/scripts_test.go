@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/go-cachify/cachify/internal/claim"
 	"github.com/go-cachify/cachify/internal/redistest"
 )
 
@@ -54,6 +55,59 @@ func TestFlushedScripts(t *testing.T) {
 	}
 }
 
+// TestFlushedScriptsOfLocks: every call does the same on a server that knows no script.
+func TestFlushedScriptsOfLocks(t *testing.T) {
+	onEach(t, func(t *testing.T, rdb *redis.Client) {
+		spy := new(spy)
+		rdb.AddHook(spy)
+		s := New(rdb)
+		h := holder{t, s}
+		ctx := within(t, 10*time.Second)
+		lock, forever := fenced(locks("a", time.Minute, "{l}1", "{l}2")), locks("c", NoExpiry, "{l}1", "{l}2")
+		fence := func(c claim.Claim) bool { _, ok := h.fence(c); return ok }
+		fencedLock := func(c claim.Claim) bool {
+			n, ok, err := s.Lock(ctx, c, "")
+			return n > 0 && ok && err == nil
+		}
+		for _, step := range []struct {
+			name string
+			call func(claim.Claim) bool
+			c    claim.Claim
+		}{
+			{"fenced Lock", fencedLock, lock},
+			{"Extend", h.extend, lock},
+			{"Fence", fence, lock},
+			{"Lock from another", h.lockFrom("a"), locks("b", time.Minute, lock.Keys...)},
+			{"Holders", func(c claim.Claim) bool { return holds(t, s, c) }, locks("b", time.Minute, "{l}1")},
+			{"Unlock", h.unlock, locks("b", 0, lock.Keys...)},
+			{"Lock for ever", h.lock, forever},
+			{"Extend for ever", h.extend, forever},
+			{"Unlock of for ever", h.unlock, forever},
+			{"Lock of a slot", h.lock, slot("a", time.Minute, "sem", 1)},
+			{"Extend of a slot", h.extend, slot("a", time.Minute, "sem", 1)},
+			{"Lock of a slot from another", h.lockFrom("a"), slot("b", time.Minute, "sem", 1)},
+			{"Holders of slots", func(c claim.Claim) bool { return holds(t, s, c) }, slot("b", time.Minute, "sem", 1)},
+			{"Unlock of a slot", h.unlock, slot("b", 0, "sem", 1)},
+		} {
+			noError(t, rdb.ScriptFlush(ctx).Err())
+			spy.trips.Store(0)
+			if !step.call(step.c) {
+				t.Errorf("%s fails", step.name)
+			}
+			if n := spy.trips.Load(); n != 2 {
+				t.Errorf("%s: %d round trips, want 2", step.name, n)
+			}
+		}
+
+		// The second script of a call must not run before the first.
+		noError(t, rdb.ScriptFlush(ctx).Err())
+		noError(t, rdb.ScriptLoad(ctx, fenceSource).Err())
+		if !fencedLock(lock) {
+			t.Error("a fenced Lock fails where the server knows the second script only")
+		}
+	})
+}
+
 // TestFlushedScriptsInMidUse flushes on and on while all methods are used.
 func TestFlushedScriptsInMidUse(t *testing.T) {
 	rdb := redistest.Start(t).Client(t)
@@ -90,12 +144,12 @@ func flushInMidUse(t *testing.T, s *Store, flush func(ctx context.Context) error
 		group.Go(func() {
 			for range 30 {
 				for _, m := range methods {
-					if err := m.call(ctx, s); err != nil && !strings.Contains(err.Error(), "NOSCRIPT") {
-						t.Errorf("%s: %v", m.name, err)
-					} else if err != nil {
-						// The script itself is sent after a NOSCRIPT, which can't be lost to another flush.
-						t.Errorf("%s gave up: %v", m.name, err)
+					err := m.call(ctx, s)
+					if err == nil || strings.Contains(err.Error(), "lost before its fencing token") {
+						continue // the others use the same token, and unlock
 					}
+					// The script itself is sent after a NOSCRIPT, which can't be lost to another flush.
+					t.Errorf("%s: %v", m.name, err)
 				}
 			}
 		})

@@ -293,12 +293,9 @@ func TestWatchOnCluster(t *testing.T) {
 		_, err := writer.Delete(ctx, nil, []string{key})
 		noError(t, err)
 		receive(t, changes)
-		ok, err := writer.Lock(ctx, key, "token", time.Minute)
-		noError(t, err)
-		unlocked, err := writer.Unlock(ctx, key, "token")
-		noError(t, err)
-		if !ok || !unlocked {
-			t.Errorf("Lock gives %t, Unlock %t", ok, unlocked)
+		h, c := holder{t, writer}, locks("token", time.Minute, key)
+		if !h.lock(c) || !h.unlock(c) {
+			t.Errorf("%s is not free", key)
 		}
 		receive(t, changes)
 		stop()

@@ -93,8 +93,8 @@ func TestWrongType(t *testing.T) {
 		noError(t, rdb.HSet(ctx, "hash", "f", "v").Err())
 		_, _, get := s.Get(ctx, []string{"hash"}, nil)
 		_, _, lease := s.Lease(ctx, []byte("lease"), time.Minute, []string{"hash"}, nil)
-		_, lock := s.Lock(ctx, "hash", "token", time.Minute)
-		_, forever := s.Lock(ctx, "hash", "token", NoExpiry)
+		_, _, lock := s.Lock(ctx, locks("token", time.Minute, "hash"), "")
+		_, _, forever := s.Lock(ctx, locks("token", NoExpiry, "hash"), "")
 		for what, err := range map[string]error{"get": get, "lease": lease, "lock": lock, "lock for ever": forever} {
 			if err == nil || !strings.Contains(err.Error(), "WRONGTYPE") || !strings.HasPrefix(err.Error(), `cachify: redis: key "hash": `) {
 				t.Errorf("%s: error %v", what, err)

@@ -382,7 +382,7 @@ func TestAnAttemptThatTookLongerThanTheTTLIsNoLock(t *testing.T) {
 			}
 			return do()
 		})
-		wantMessage(t, (<-do(t.Context(), l.once)).err, "use a longer ttl")
+		wantMessage(t, (<-do(t.Context(), l.once)).err, "use a longer one")
 		l.idle(t)
 		synctest.Wait()
 		equal(t, "held by nobody", l.held(t), false)
@@ -414,7 +414,7 @@ func TestNothingTouchesTheNextHoldersLock(t *testing.T) {
 				r := l.next(t)
 				_, err := l.store.Store.Delete(ctx, nil, []string{l.key})
 				noError(t, err)
-				taken, err := l.store.Store.Lock(ctx, l.key, "next holder", 10*time.Second)
+				_, taken, err := l.store.Store.Lock(ctx, cachify.Claim{Keys: []string{l.key}, Token: "next holder", TTL: 10 * time.Second}, "")
 				noError(t, err)
 				equal(t, "taken", taken, true)
 				time.Sleep(9 * time.Second) // the first one's renewal does not prolong it
