@@ -11,15 +11,16 @@ import (
 )
 
 // acquire takes a lease on what keys name. If others hold it, it waits until ctx is done or wait is over: 0 is not at all,
-// forever as long as ctx allows. Passing errors of the store do not end a wait.
-func (c *Client) acquire(ctx context.Context, t *terms, wait time.Duration, keys ...string) (*Lease, error) {
+// forever as long as ctx allows. Passing errors of the store do not end a wait. The lease's context will be a child of parent,
+// which ends with ctx.
+func (c *Client) acquire(ctx, parent context.Context, t *terms, wait time.Duration, keys ...string) (*Lease, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if c.isClosed() {
 		return nil, ErrClosed
 	}
-	l := c.newLease(ctx, t, keys...)
+	l := c.newLease(parent, t, keys...)
 	if err := l.acquire(ctx, wait); err != nil {
 		l.giveUp()
 		return nil, err
@@ -39,17 +40,20 @@ func (l *Lease) acquire(ctx context.Context, wait time.Duration) error {
 		waiting, cancel = context.WithTimeout(ctx, wait)
 	}
 	defer cancel()
-	if len(l.claim.Keys) > 1 {
-		return l.waitForAll(ctx, waiting)
-	}
-	if !l.c.queues.has(l.Key()) {
-		err := l.attempt(waiting)
-		if err == nil || isPermanent(err) {
-			return err
+	var first error
+	if len(l.claim.Keys) > 1 || !l.c.queues.has(l.Key()) {
+		if first = l.attempt(waiting); first == nil || isPermanent(first) {
+			return first
+		}
+		if ended(waiting) != nil {
+			first = nil // it says nothing about the lock
 		}
 	}
 	l.c.stats.leaseWaits.Add(1)
-	return l.c.queues.wait(ctx, waiting, l)
+	if len(l.claim.Keys) > 1 {
+		return l.waitForAll(ctx, waiting, first)
+	}
+	return l.c.queues.wait(ctx, waiting, l, first)
 }
 
 // attempt makes one attempt, and returns when ctx is done. The attempt is then left to a goroutine, which undoes what
@@ -82,6 +86,19 @@ func (l *Lease) attempt(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// untilDone gives what f gives, or the zero value if ctx is done earlier, or the client is closed.
+func untilDone[T any](ctx context.Context, c *Client, f func() T) (v T) {
+	result := make(chan T, 1)
+	if !c.spawn(func() { result <- f() }) {
+		return v
+	}
+	select {
+	case v = <-result:
+	case <-ctx.Done():
+	}
+	return v
+}
+
 // abandon ends a lease whose attempt is under way, and that nobody will be there to hear of, unless it has been handed over meanwhile:
 // the attempt may then yet set the time to live anew.
 func (l *Lease) abandon() {
@@ -96,7 +113,7 @@ func (l *Lease) abandon() {
 
 // try makes one attempt at taking the lease, in one round trip.
 func (l *Lease) try(ctx context.Context) error {
-	sent := time.Now()
+	sent, checks := time.Now(), l.c.renewals.noted()
 	ok, err := l.ask(ctx, "")
 	switch {
 	case err != nil:
@@ -108,6 +125,7 @@ func (l *Lease) try(ctx context.Context) error {
 		return fmt.Errorf("cachify: acquire %s: the store took longer to answer than the TTL of %v: use a longer one", l.Key(), l.claim.TTL)
 	}
 	l.startRun(run{count: 1, began: sent})
+	l.recheck(checks)
 	return nil
 }
 
@@ -141,6 +159,16 @@ func (l *Lease) giveUp() {
 	}
 }
 
+// renounce leaves what an attempt may have taken to the background, and goes on with another token.
+func (l *Lease) renounce() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before := &Lease{c: l.c, claim: l.claim, terms: l.terms, parent: l.parent, over: true, doubt: true}
+	l.c.spawn(before.undo)
+	l.claim.Token = newToken(l.terms.label)
+	l.doubt = false
+}
+
 // unlock gives the lease back in the store, and says whether it was there.
 func (l *Lease) unlock(ctx context.Context) (bool, error) {
 	op, cancel := l.c.opContext(ctx)
@@ -153,11 +181,7 @@ func (l *Lease) unlock(ctx context.Context) (bool, error) {
 // answer that nothing is there is believed only when the lease's ttl has passed (for one that does not expire, an hour). When
 // the client is closed it makes a last attempt.
 func (l *Lease) undo() {
-	patience := l.claim.TTL
-	if patience == NoExpiry {
-		patience = time.Hour
-	}
-	over := time.NewTimer(patience + l.c.opts.OpTimeout)
+	over := time.NewTimer(l.longest() + l.c.opts.OpTimeout)
 	defer over.Stop()
 	for wait := retryFirst; ; wait = min(2*wait, retryMax) {
 		if l.undone() {
@@ -172,6 +196,17 @@ func (l *Lease) undo() {
 		case <-time.After(jittered(wait)):
 		}
 	}
+}
+
+// longest is how long the lease can live in the store from now on.
+func (l *Lease) longest() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.forever || l.claim.TTL == NoExpiry {
+		return time.Hour
+	}
+	left := time.Until(l.until) + time.Second // the most that driftMargin takes off
+	return max(left, l.claim.TTL)
 }
 
 // undone says whether nothing more can be done.

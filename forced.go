@@ -30,6 +30,10 @@ func (c *Client) removeHolders(ctx context.Context, key string, slots int) error
 	}
 	op, cancel := c.opContext(ctx)
 	defer cancel()
+	if len(tokens) == 1 && tokens[0] == "" { // not a lock of ours
+		_, err := c.store.Delete(op, nil, []string{key})
+		return c.report(ctx, err)
+	}
 	for _, token := range tokens {
 		_, err := c.store.Unlock(op, Claim{Keys: []string{key}, Token: token, Slots: slots})
 		if c.report(ctx, err) != nil {

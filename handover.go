@@ -44,18 +44,17 @@ func (l *Lease) handOver(ctx context.Context) (ok bool, err error) {
 	}
 	holder := l // or a waiter that it was handed over to, and that has given up in the meantime
 	for w := l.c.queues.heir(l.Key()); w != nil; w = l.c.queues.heir(l.Key()) {
-		sent := time.Now()
+		sent, checks := time.Now(), l.c.renewals.noted()
 		ok, err := w.lease.ask(ctx, holder.claim.Token)
 		switch {
 		case err != nil:
-			if l.c.queues.withdraw(w) {
-				l.c.spawn(w.lease.undo)
-			}
+			l.c.queues.withdraw(w)
 			return holder != l, holder.leftBehind(l, err)
 		case !ok:
 			l.c.queues.withdraw(w)
 			return holder != l, nil
 		case l.c.queues.grant(w, sent, r.next()):
+			w.lease.recheck(checks)
 			return true, nil
 		}
 		holder = w.lease
@@ -63,39 +62,48 @@ func (l *Lease) handOver(ctx context.Context) (ok bool, err error) {
 	return holder != l, holder.leftBehind(l, nil)
 }
 
-// leftBehind sees to it that what holder has is given back, unless holder is l, whose own release sees to it. It then returns err.
+// leftBehind sees to it that what holder has is given back, unless holder is l, whose own release sees to it. It then returns err,
+// if that leaves open what has happened: what the store has refused it has not done.
 func (holder *Lease) leftBehind(l *Lease, err error) error {
-	if holder == l {
-		return err
+	if holder != l {
+		l.c.spawn(holder.undo)
+		return nil
 	}
-	l.c.spawn(holder.undo)
-	return nil
+	if isReply(err) {
+		return nil
+	}
+	return err
 }
 
-// heir gives the first waiter for key that nobody hands a lease over to as yet, nil if there is none.
+// heir gives the first waiter for key, nil if there is none, if it is trying by itself, or if somebody else is handing a lease over
+// to it.
 func (qs *queues) heir(key string) *waiter {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
 	q := qs.byKey[key]
-	if q == nil {
+	if q == nil || q.waiters[0].trying || q.waiters[0].offered {
 		return nil
 	}
-	for _, w := range q.waiters {
-		if !w.offered {
-			w.offered = true
-			return w
-		}
-	}
-	return nil
+	q.waiters[0].offered = true
+	return q.waiters[0]
 }
 
-// withdraw takes back that a lease is about to be handed over to w. It says whether w has given up in the meantime, or has had its
-// lease already and released it.
-func (qs *queues) withdraw(w *waiter) (gone bool) {
+// withdraw takes back that a lease is about to be handed over to w, which may have got it all the same. If w has given up in the
+// meantime, it is undone.
+func (qs *queues) withdraw(w *waiter) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
 	w.offered = false
-	return w.left && !w.stillHolds()
+	if w.left {
+		if w.lease.inDoubt() {
+			w.lease.c.spawn(w.lease.undo)
+		}
+		return
+	}
+	select {
+	case w.again <- struct{}{}:
+	default:
+	}
 }
 
 // grant tells w that the lease is its own. It returns false if w has given up, which leaves the lease to the caller.
@@ -103,18 +111,19 @@ func (qs *queues) grant(w *waiter, sent time.Time, r run) bool {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
 	w.offered = false
-	if w.left { // it may have its lease all the same, by an attempt of its own that met the same token
-		return w.stillHolds()
-	}
 	w.lease.startRun(r)
-	if w.lease.confirm(sent, w.lease.claim.TTL) {
-		qs.remove(w, true, false)
+	if !w.left && w.lease.confirm(sent, w.lease.claim.TTL) {
+		qs.remove(w, true, w.missed && w.lease.terms.slots > 0)
 		close(w.granted)
 		return true
 	}
-	w.lease.setDoubt()
-	return !w.lease.isOver() // the answer came late: w is still there, and finds its token at the next attempt
+	if w.left || w.lease.isOver() {
+		return false
+	}
+	w.lease.setDoubt() // the answer came late: w is still there, and finds its token at the next attempt
+	select {
+	case w.again <- struct{}{}:
+	default:
+	}
+	return true
 }
-
-// stillHolds needs queues.mu.
-func (w *waiter) stillHolds() bool { return w.holds && !w.lease.isOver() }

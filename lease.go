@@ -186,7 +186,11 @@ func (l *Lease) release(ctx context.Context) error {
 	if err != nil || l.inDoubt() {
 		l.c.spawn(l.undo)
 	}
-	if !held || err == nil && !ok {
+	gone := err == nil && !ok
+	if gone && held {
+		l.c.stats.leasesLost.Add(1) // nobody had noticed
+	}
+	if gone || !held {
 		err = errors.Join(l.lostError(), err)
 	}
 	return err
@@ -225,12 +229,15 @@ func (l *Lease) prolong(sent time.Time, ttl time.Duration) bool {
 	if l.doubt && l.claim.TTL != NoExpiry && (ttl == NoExpiry || ttl > l.claim.TTL) {
 		ttl = l.claim.TTL
 	}
+	if l.forever {
+		return true
+	}
 	if ttl == NoExpiry {
 		l.forever = true
-		return l.expiry == nil || l.expiry.Stop()
+		return l.expiry == nil || l.expiry.Stop() // false: it has just fired
 	}
 	until := sent.Add(ttl - driftMargin(ttl))
-	if l.forever || until.Before(l.until) {
+	if until.Before(l.until) {
 		return true
 	}
 	left := time.Until(until)
@@ -242,7 +249,7 @@ func (l *Lease) prolong(sent time.Time, ttl time.Duration) bool {
 		l.expiry = time.AfterFunc(left, l.lost)
 		return true
 	}
-	return l.expiry.Reset(left) // false: it has just fired
+	return l.expiry.Reset(left)
 }
 
 // driftMargin is how much earlier than the ttl a holder stops trusting it, for clocks that do not run at quite the

@@ -146,8 +146,8 @@ func (l *Lock[K]) acquire(ctx context.Context, name string, args K, wait time.Du
 }
 
 func (c *Client) acquireTraced(ctx context.Context, op Operation, t *terms, wait time.Duration, keys ...string) (*Lease, error) {
-	ctx, end := c.trace(ctx, op)
-	lease, err := c.acquire(ctx, t, wait, keys...)
+	traced, end := c.trace(ctx, op)
+	lease, err := c.acquire(traced, ctx, t, wait, keys...)
 	end(Outcome{Status: t.status(err), Err: err})
 	return lease, err
 }

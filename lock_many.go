@@ -22,7 +22,7 @@ func (l *Lock[K]) AcquireMany(ctx context.Context, args []K) (*Lease, error) {
 	for i, arg := range args {
 		key, err := l.Key(arg)
 		if err != nil {
-			return nil, fmt.Errorf("argument %d: %w", i, err)
+			return nil, fmt.Errorf("cachify: AcquireMany: argument %d: %w", i, err)
 		}
 		keys[i] = key
 	}
@@ -31,30 +31,42 @@ func (l *Lock[K]) AcquireMany(ctx context.Context, args []K) (*Lease, error) {
 	return l.client.acquireTraced(ctx, Operation{Name: "AcquireMany", Template: l.template.text()}, l.terms, l.wait, keys...)
 }
 
-// waitForAll waits for several locks: it tries again after each change of the first one that is held.
-func (l *Lease) waitForAll(ctx, waiting context.Context) error {
+// waitForAll waits for several locks: it tries again after each change of the first one that is held. first is what the
+// attempt before gave, nil for no answer.
+func (l *Lease) waitForAll(ctx, waiting context.Context, first error) error {
+	last := first
 	watched, changes, stop := "", (<-chan struct{})(nil), func() {}
 	defer func() { stop() }()
-	err := l.attempt(waiting)
-	for err != nil && !isPermanent(err) {
-		if taken := l.firstTaken(waiting); taken != watched {
+	for pause := pollFirst; ; pause = min(2*pause, maxPoll) {
+		if taken := untilDone(waiting, l.c, func() string { return l.firstTaken(waiting) }); taken != watched {
 			stop()
 			watched, changes, stop = taken, nil, func() {}
 			if taken != "" {
 				changes, stop = l.c.store.Watch(taken)
 			}
 		}
-		if err := l.awaitChange(waiting, changes); err != nil {
+		if watched != "" {
+			pause = l.pollTime()
+		}
+		if err := l.awaitChange(waiting, changes, pause); err != nil {
 			return err
 		}
-		if next := l.attempt(waiting); ended(waiting) == nil || next == nil {
-			err = next
+		if ended(waiting) == nil {
+			err := l.attempt(waiting)
+			if err == nil || isPermanent(err) {
+				return err
+			}
+			if ended(waiting) == nil {
+				last = err
+			}
 		}
-		if ended(waiting) != nil && err != nil {
-			return errors.Join(err, ended(ctx))
+		if ended(waiting) != nil {
+			if last == nil {
+				last = l.noAnswer()
+			}
+			return errors.Join(last, ended(ctx))
 		}
 	}
-	return err
 }
 
 // firstTaken gives the first of the locks that somebody holds. It gives none if all have become free or if that can't be told.
@@ -73,13 +85,9 @@ func (l *Lease) firstTaken(ctx context.Context) string {
 	return ""
 }
 
-// awaitChange waits until changes receives, or until it is time to look all the same. It returns an error if the client is closed.
-func (l *Lease) awaitChange(ctx context.Context, changes <-chan struct{}) error {
-	pause := l.pollTime()
-	if changes == nil {
-		pause = jittered(pollFirst)
-	}
-	timer := time.NewTimer(pause)
+// awaitChange waits until changes receives, or for about as long as pause. It returns an error if the client is closed.
+func (l *Lease) awaitChange(ctx context.Context, changes <-chan struct{}, pause time.Duration) error {
+	timer := time.NewTimer(jittered(pause))
 	defer timer.Stop()
 	select {
 	case <-changes:

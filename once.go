@@ -153,7 +153,7 @@ func (o *Once[K, V]) do(ctx context.Context, key string, args K, out *Outcome) (
 	if err := ctx.Err(); err != nil {
 		return v, err
 	}
-	lease, err := o.client.acquire(ctx, o.terms, o.opts.Wait, key)
+	lease, err := o.client.acquire(ctx, ctx, o.terms, o.opts.Wait, key)
 	if errors.Is(err, ErrLocked) {
 		out.Status = "locked"
 		if o.onLocked != nil && ctx.Err() == nil {

@@ -3,6 +3,7 @@ package cachify
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -31,10 +32,15 @@ type waiter struct {
 	lease   *Lease
 	queue   *queue
 	first   chan bool     // receives when the waiter has become the first, and says whether it is to try at once
-	granted chan struct{} // closed when the holder before it has handed the lease over
+	granted chan struct{} // closed when the holder before it has handed its lease over
+
+	// Guarded by queues.mu. Not both of the first two are true: what a waiter takes by itself while a lease is handed over to it
+	// would be one too many.
+	trying  bool          // an attempt of its own is under way
 	offered bool          // a holder is about to hand its lease over
+	missed  bool          // it did not try, because of that
+	again   chan struct{} // receives when it may try after all
 	left    bool          // it is no longer in the queue
-	holds   bool          // and has its lease
 }
 
 // has says whether anybody waits for key.
@@ -44,9 +50,10 @@ func (qs *queues) has(key string) bool {
 	return qs.byKey[key] != nil
 }
 
-// wait waits for l in the queue of its key, until waiting is done, which is ctx or a child of it.
-func (qs *queues) wait(ctx, waiting context.Context, l *Lease) error {
-	w := qs.join(l)
+// wait waits for l in the queue of its key, until waiting is done, which is ctx or a child of it. first is what its attempt
+// before gave, if it made one.
+func (qs *queues) wait(ctx, waiting context.Context, l *Lease, first error) error {
+	w := qs.join(l, first)
 	err := w.wait(waiting)
 	if left := qs.leave(w, err == nil); !left { // the lease has been handed over in the meantime
 		return nil
@@ -57,19 +64,22 @@ func (qs *queues) wait(ctx, waiting context.Context, l *Lease) error {
 	return err
 }
 
-func (qs *queues) join(l *Lease) *waiter {
+func (qs *queues) join(l *Lease, first error) *waiter {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
 	q := qs.byKey[l.Key()]
-	if q == nil {
-		q = &queue{}
+	switch {
+	case q == nil:
+		q = &queue{last: first}
 		q.changes, q.stop = l.c.store.Watch(l.Key())
 		if qs.byKey == nil {
 			qs.byKey = make(map[string]*queue)
 		}
 		qs.byKey[l.Key()] = q
+	case l.inDoubt():
+		l.renounce() // or those before it would wait for what it has without knowing, and it for them
 	}
-	w := &waiter{lease: l, queue: q, first: make(chan bool, 1), granted: make(chan struct{})}
+	w := &waiter{lease: l, queue: q, first: make(chan bool, 1), granted: make(chan struct{}), again: make(chan struct{}, 1)}
 	q.waiters = append(q.waiters, w)
 	if len(q.waiters) == 1 {
 		w.first <- false // the notification that notifications begin makes it try
@@ -92,8 +102,11 @@ func (qs *queues) remove(w *waiter, holds, tryNow bool) (left bool) {
 	if w.left {
 		return false
 	}
-	w.left, w.holds = true, holds
+	w.left = true
 	q := w.queue
+	if holds {
+		q.last = w.lease.takenError() // for those who go on waiting
+	}
 	i := slices.Index(q.waiters, w)
 	q.waiters = slices.Delete(q.waiters, i, i+1)
 	switch {
@@ -110,10 +123,14 @@ func (qs *queues) remove(w *waiter, holds, tryNow bool) (left bool) {
 func (qs *queues) lastError(w *waiter) error {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
-	if w.queue.last != nil {
-		return w.queue.last
+	if w.queue.last == nil {
+		return w.lease.noAnswer()
 	}
-	return w.lease.takenError()
+	return w.queue.last
+}
+
+func (l *Lease) noAnswer() error {
+	return fmt.Errorf("cachify: acquire %s: the store has not answered in the time there was to wait", l.Key())
 }
 
 func (w *waiter) wait(waiting context.Context) error {
@@ -145,11 +162,17 @@ func (w *waiter) waitAsFirst(waiting context.Context, tryNow bool) error {
 				return ErrClosed
 			case <-w.queue.changes:
 				timed = false
+			case <-w.again:
+				timed = false
 			case <-timer.C:
 				timed = true
 			}
 		}
+		if !l.c.queues.begin(w) {
+			continue // granted or again tells how it ends
+		}
 		err := l.attempt(waiting)
+		l.c.queues.tried(w)
 		if err == nil || isPermanent(err) {
 			return err
 		}
@@ -163,12 +186,26 @@ func (w *waiter) waitAsFirst(waiting context.Context, tryNow bool) error {
 			failures = min(failures+1, 10)
 		case timed:
 			failures = 0
-			timer.Reset(l.pollLeft(waiting))
+			timer.Reset(untilDone(waiting, l.c, func() time.Duration { return l.pollLeft(waiting) }))
 		default:
 			failures = 0
 			timer.Reset(l.pollTime())
 		}
 	}
+}
+
+// begin says whether w may try by itself.
+func (qs *queues) begin(w *waiter) bool {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	w.trying, w.missed = !w.offered, w.offered
+	return w.trying
+}
+
+func (qs *queues) tried(w *waiter) {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	w.trying = false
 }
 
 // pollTime is when to look again after a failed attempt, if nothing is known about the holder.

@@ -129,9 +129,7 @@ func (c *Client) renew(leases []*Lease) {
 			l.lost()
 		default:
 			l.confirm(sent, claims[i].TTL)
-			if c.renewals.noted() != checks {
-				l.replan(time.Now()) // this answer may be older than the release
-			}
+			l.recheck(checks)
 		}
 	}
 	_ = c.report(c.ctx, firstError(errs))
@@ -188,9 +186,18 @@ func (l *Lease) renewalTTL(now time.Time) time.Duration {
 
 // checkLeases finds out which leases are still held, after somebody has released a lock by force, or may have done so
 // unheard. Those that are renewed are renewed for it, many in one request.
-func (c *Client) checkLeases() {
+func (c *Client) checkLeases() { c.check(c.renewals.all()) }
+
+// recheck looks after a lease whose confirmation may be older than a forced release that came in the meantime.
+func (l *Lease) recheck(checks int) {
+	if l.c.renewals.noted() != checks {
+		l.c.spawn(func() { l.c.check([]*Lease{l}) })
+	}
+}
+
+func (c *Client) check(leases []*Lease) {
 	var renewed []*Lease
-	for _, l := range c.renewals.all() {
+	for _, l := range leases {
 		if l.terms.renew {
 			renewed = append(renewed, l)
 		} else if !c.isClosed() {
