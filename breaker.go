@@ -91,7 +91,7 @@ func (c *Client) probe() {
 		case <-time.After(jittered(wait)):
 		}
 		op, cancel := c.opContext(c.ctx)
-		_, _, err := c.store.Get(op, nil, []string{c.stampKey})
+		_, _, err := c.store.Get(op, nil, []string{c.stampKey}, nil)
 		cancel()
 		if err == nil || isReply(err) {
 			c.breaker.failures.Store(0)

@@ -2,7 +2,6 @@ package cachify
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -23,6 +22,55 @@ type CachedOptions struct {
 	// with one of them makes it a miss. [AddTags] adds more from inside the function.
 	// Default: none.
 	Tags []string
+
+	// RefreshAhead has a hit in the last part of an entry's time to live, this fraction of it (0 to 1), start a refresh in
+	// the background. The caller gets the value that is there, at once. One process of all does it.
+	// Default: 0, never.
+	RefreshAhead float64
+
+	// MaxStale is how long after its time to live a value may still be given out while a new one is loaded
+	// (stale-while-revalidate) or if that fails (stale-if-error, both after RFC 5861). One process of all loads; after a failure
+	// it, or another, tries again after a second or two. A Reset ends a stale value as it does any.
+	// Default: 0, not at all.
+	MaxStale time.Duration
+
+	// SoftLoadTimeout is how long a caller who finds a stale value waits for the new one, if that is loaded in its
+	// process, before it is given the stale one. The load goes on, and is stored.
+	// Default: 0, the caller gets the stale value at once.
+	SoftLoadTimeout time.Duration
+
+	// LoadTimeout bounds each run of the function, whose ctx ends then, and how long a caller waits for one. Who gets
+	// no value by then gets an error that wraps [context.DeadlineExceeded].
+	// Default: 0, no bound beside ctx.
+	LoadTimeout time.Duration
+
+	// Negative are errors that say that what was asked for does not exist, such as sql.ErrNoRows. A run that returns one
+	// of them, also wrapped, is remembered for NegativeTTL: Get then returns the one from this list, without running the function.
+	// Default: none, errors are not remembered.
+	Negative []error
+
+	// NegativeTTL is how long an error of Negative is remembered.
+	// Default: a minute, or TTL if that is shorter.
+	NegativeTTL time.Duration
+
+	// TouchOnHit makes expiry slide: a hit has the entry live for its whole TTL again. That is done in the background, at most
+	// about ten times in a TTL.
+	// Default: false.
+	TouchOnHit bool
+
+	// StoreInBackground gives callers their value before it is written to the store. The lease goes on keeping others from
+	// loading it, so all promises hold as before.
+	// Default: false, a caller that loaded a value finds it in the store.
+	StoreInBackground bool
+
+	// MaxBytes is the longest entry that is stored, in bytes as encoded. The value of a longer one reaches the caller all
+	// the same; it is logged once.
+	// Default: 0, no limit.
+	MaxBytes int
+
+	// Near gives the wrapper a near cache (L1) of its own.
+	// Default: Options.Near.
+	Near *NearOptions
 
 	// Codec turns values into bytes and back. Entries of another codec are misses.
 	// Default: Options.Codec.
@@ -45,8 +93,10 @@ type Cached[K, V any] struct {
 	tags         []string // of every entry: the prefix's stamp and the wrapper's own tag
 	codec        Codec
 	fingerprint  uint64
-	ttl          time.Duration
-	jitter       float64
+	opts         CachedOptions
+	touches      *touches // nil: TouchOnHit is off
+	near         *near    // nil: there is no near cache
+	shares       bool     // whether callers may share a value out of it
 }
 
 // NewCached wraps fn so that its results are remembered. template makes the key: "read_user-<user_id>" (see docs/keys.md).
@@ -82,7 +132,7 @@ func NewCached[K, V any](c *Client, template string, fn Func[K, V], opts *Cached
 		return nil, err
 	}
 	w := &Cached[K, V]{
-		client: c, fn: fn, template: t, codec: o.Codec, ttl: o.TTL, jitter: o.Jitter,
+		client: c, fn: fn, template: t, codec: o.Codec, opts: o, touches: newTouches(&o),
 		prefix:      c.opts.Prefix + "cached:",
 		tags:        []string{c.stampKey, c.wrapperTagKey(template)},
 		fingerprint: fingerprint(strings.Join(append([]string{template}, o.Tags...), "\x00"), valueType, o.Codec.Name()),
@@ -94,27 +144,11 @@ func NewCached[K, V any](c *Client, template string, fn Func[K, V], opts *Cached
 		}
 		w.tagTemplates = append(w.tagTemplates, t)
 	}
+	if w.near, err = c.nearOf(o.Near); err != nil {
+		return nil, err
+	}
+	w.shares = w.near != nil && (w.near.shared || isImmutable(valueType))
 	return w, nil
-}
-
-func (o *CachedOptions) check() error {
-	err := errors.Join(checkTTL("CachedOptions.TTL", o.TTL), checkJitter("CachedOptions.Jitter", o.Jitter))
-	if o.TTL == NoExpiry && o.Jitter > 0 {
-		err = errors.Join(err, errors.New("cachify: CachedOptions.Jitter shortens a TTL, and NoExpiry is none: leave out one of them"))
-	}
-	return err
-}
-
-func (o *CachedOptions) setDefaults(client *Options) {
-	if o.TTL == 0 {
-		o.TTL = client.TTL
-	}
-	if o.Jitter == 0 {
-		o.Jitter = client.Jitter
-	}
-	if o.Codec == nil {
-		o.Codec = client.Codec
-	}
 }
 
 // Batch returns a copy of c whose [Cached.GetMany] gives all the misses of one call to batch in one call.
@@ -131,6 +165,13 @@ func (c *Cached[K, V]) Batch(batch BatchFunc[K, V]) *Cached[K, V] {
 // Get fails open: when the store can't be used, the function is called, and its result is what the caller gets. So
 // an error is the function's own, or ctx's. The value is the caller's to change.
 func (c *Cached[K, V]) Get(ctx context.Context, args K) (V, error) {
+	if c.near != nil && c.client.opts.Tracer == nil {
+		if key, err := c.Key(args); err == nil {
+			if v, ok, err := c.nearGet(ctx, key, args); ok {
+				return v, err
+			}
+		}
+	}
 	a, err := c.address(args)
 	if err != nil {
 		return c.uncached(ctx, "Get", args, err)
@@ -159,7 +200,8 @@ func (c *Cached[K, V]) Put(ctx context.Context, args K, v V) error {
 	return c.do(ctx, "Put", args, func(ctx context.Context, a *address[K]) error { return c.put(ctx, a, v) })
 }
 
-// Peek returns the stored value for args, and whether there is one. It never runs the function. An error is
+// Peek returns the stored value for args, and whether there is one; an error that is remembered is none. It never runs the
+// function. An error is
 // the store's, or that of an argument that has no key.
 func (c *Cached[K, V]) Peek(ctx context.Context, args K) (v V, ok bool, err error) {
 	err = c.do(ctx, "Peek", args, func(ctx context.Context, a *address[K]) error {
@@ -269,19 +311,25 @@ func (c *Cached[K, V]) do(ctx context.Context, name string, args K, f func(conte
 // put takes two steps: a lease of its own in the place of whatever is there, then the value in the place of that
 // lease. Were it one unconditional write, an attempt given up might reach the server late, after a Reset.
 func (c *Cached[K, V]) put(ctx context.Context, a *address[K], v V) error {
+	defer c.client.feed.changed(a.key, entryID{})
 	lease := c.newLease()
 	stamp, err := c.putLease(ctx, a.key, lease)
 	if err != nil {
 		return c.putFailed(a, err)
 	}
+	ttl := c.withJitter(c.opts.TTL)
 	e := envelope{flags: flagValue, id: lease.id, created: time.Now().UnixMicro(), stamp: stamp, fingerprint: c.fingerprint, tags: a.names}
+	e.softExpiry = softExpiry(e.created, ttl)
 	data, err := e.encode(c.codec, a.key, &v)
+	if err == nil {
+		err = c.checkLength(a.key, data)
+	}
 	if err != nil {
 		return c.putFailed(a, err)
 	}
 	op, cancel := c.client.opContext(ctx)
 	defer cancel()
-	_, _, err = c.client.store.Set(op, lease.head(), []string{a.key}, [][]byte{data}, []time.Duration{c.withJitter(c.ttl)}, a.tags)
+	_, _, err = c.client.store.Set(op, lease.head(), []string{a.key}, [][]byte{data}, []time.Duration{c.keepFor(ttl)}, a.tags)
 	if c.client.report(ctx, err) != nil {
 		return c.putFailed(a, err)
 	}
@@ -309,17 +357,18 @@ func (c *Cached[K, V]) putFailed(a *address[K], err error) error {
 func (c *Cached[K, V]) peek(ctx context.Context, a *address[K]) (v V, ok bool, err error) {
 	op, cancel := c.client.opContext(ctx)
 	defer cancel()
-	values, stamps, err := c.client.store.Get(op, []string{a.key}, a.tags)
+	values, stamps, err := c.client.store.Get(op, []string{a.key}, a.tags, nil)
 	if c.client.report(ctx, err) != nil || values[0] == nil || c.client.retries.holds(a.key, a.tags) {
 		return v, false, err
 	}
-	_, found, err := c.read(ctx, a, values[0], stamps, &v)
-	return v, found == isValue, err
+	e, found, err := c.read(ctx, a, values[0], stamps, &v)
+	return v, found == isValue && e.flags&flagValue != 0, err
 }
 
 func (c *Cached[K, V]) reset(ctx context.Context, a *address[K]) error {
 	c.client.stats.resets.Add(1)
 	c.client.flights.forgetBypasses(a.key)
+	defer c.client.feed.changed(a.key, entryID{})
 	op, cancel := c.client.opContext(ctx)
 	defer cancel()
 	_, err := c.client.store.Delete(op, nil, []string{a.key})

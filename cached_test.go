@@ -350,7 +350,7 @@ func TestGarbageIsAMissAndReplaced(t *testing.T) {
 		noError(t, err)
 		_, err = f.Get(ctx, 1)
 		noError(t, err)
-		values, _, err := store.Get(ctx, []string{key}, nil)
+		values, _, err := store.Get(ctx, []string{key}, nil, nil)
 		noError(t, err)
 		good := values[0]
 

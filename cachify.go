@@ -55,6 +55,10 @@ type Options struct {
 	// Default: [DefaultOpTimeout], 250 milliseconds.
 	OpTimeout time.Duration
 
+	// Near gives all wrappers that have none of their own one near cache (L1) together.
+	// Default: none.
+	Near *NearOptions
+
 	// Codec turns values into bytes and back for wrappers that do not name one.
 	// Default: [MsgPack].
 	Codec Codec
@@ -82,7 +86,9 @@ type Client struct {
 
 	renewals renewals
 	queues   queues
-	logged   sync.Map // what warnOnce has logged
+
+	feed   nearFeed
+	logged sync.Map // what warnOnce has logged
 
 	immediate bool   // the store answers at once, so that nobody need be able to leave a call of it
 	stampKey  string // hands out the prefix's reset stamps, and is the first tag of every call
@@ -106,6 +112,7 @@ func New(store Store, opts *Options) *Client {
 	c.opts.setDefaults()
 	c.stampKey = stampKey(c.opts.Prefix)
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	c.feed.prefix, c.feed.born = c.opts.Prefix+"cached:", time.Now()
 	if c.err == nil {
 		store.Open()
 	}
@@ -134,6 +141,7 @@ func (c *Client) Close() error {
 		return nil
 	}
 	c.cancel(ErrClosed)
+	c.feed.close()
 	return errors.Join(c.awaitTasks(), c.lastResets(), c.store.Close())
 }
 
@@ -187,7 +195,7 @@ func (o *Options) check() error {
 	if strings.Contains(stampKey(o.Prefix), "{}") {
 		errs = append(errs, fmt.Errorf(`cachify: Options.Prefix %q contains "{}" or begins with "}", which breaks the hash tags of Redis Cluster: leave it out`, o.Prefix))
 	}
-	errs = append(errs, checkTTL("Options.TTL", o.TTL), checkJitter("Options.Jitter", o.Jitter), checkLockTTL("Options.LockTTL", o.LockTTL))
+	errs = append(errs, o.Near.check("Options.Near"), checkTTL("Options.TTL", o.TTL), checkJitter("Options.Jitter", o.Jitter), checkLockTTL("Options.LockTTL", o.LockTTL))
 	if o.OpTimeout < 0 {
 		errs = append(errs, fmt.Errorf("cachify: Options.OpTimeout is %v: it must be positive, or 0 for %v", o.OpTimeout, DefaultOpTimeout))
 	}

@@ -359,9 +359,9 @@ type leaseStore struct {
 	ttl   time.Duration
 }
 
-func (s *leaseStore) Lease(ctx context.Context, lease []byte, ttl time.Duration, keys, tags []string) ([][]byte, []int64, error) {
+func (s *leaseStore) Lease(ctx context.Context, lease []byte, ttl time.Duration, keys, tags []string, left []time.Duration) ([][]byte, []int64, error) {
 	s.once.Do(func() { s.lease, s.ttl = slices.Clone(lease), ttl })
-	return s.Store.Lease(ctx, lease, ttl, keys, tags)
+	return s.Store.Lease(ctx, lease, ttl, keys, tags, left)
 }
 
 func TestHandOverWhenAProcessDies(t *testing.T) {
@@ -387,7 +387,7 @@ func TestHandOverWhenAProcessDies(t *testing.T) {
 				_, err = f.Get(ctx, 2)
 				noError(t, err)
 				// The lease of a load that is over, on another key: nobody renews it there.
-				_, _, err = store.Store.Lease(ctx, store.lease, store.ttl, []string{key}, nil)
+				_, _, err = store.Store.Lease(ctx, store.lease, store.ttl, []string{key}, nil, nil)
 				noError(t, err)
 				time.Sleep(time.Millisecond)
 

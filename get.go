@@ -2,6 +2,8 @@ package cachify
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 )
 
@@ -29,9 +31,7 @@ func (c *Cached[K, V]) get(ctx context.Context, a *address[K], out *Outcome) (v 
 			return c.failOpen(ctx, a, out, start, err)
 		}
 		if f.what == isValue {
-			out.Status = "hit"
-			c.client.stats.hits.Add(1)
-			return v, nil
+			return c.hit(ctx, a, &f, v, out)
 		}
 		if !missed {
 			missed = true
@@ -65,19 +65,32 @@ type found struct {
 	id     entryID
 	head   []byte
 	stamps []int64
+
+	// Of a value:
+	created    int64
+	softExpiry int64
+	negative   error // the error that is remembered in its place
 }
 
 // look reads the entry into v, or takes the lease if nothing is there, which it then says.
 func (c *Cached[K, V]) look(ctx context.Context, a *address[K], lease *envelope, v *V) (found, error) {
-	data, stamps, err := c.takeLease(ctx, lease, a)
+	ticket := c.nearTicket(a.key)
+	data, stamps, err := c.takeLease(ctx, lease, a, ticket.ttl)
 	if err != nil || data == nil {
 		return found{what: isVacant, stamps: stamps}, err
 	}
 	e, what, err := c.read(ctx, a, data, stamps, v)
+	if what == isValue && err == nil {
+		c.keepNear(ticket, a, &e, data, max(e.stamp, stamps[0]), v)
+	}
 	if what == isLease && e.id == lease.id {
 		what = isVacant // the attempt that took it lost its reply
 	}
-	return found{what, e.id, data[:min(headSize, len(data))], stamps}, err
+	f := found{what: what, id: e.id, head: data[:min(headSize, len(data))], stamps: stamps, created: e.created, softExpiry: e.softExpiry}
+	if what == isValue && e.flags&flagNegative != 0 {
+		f.negative = c.negativeIn(&e)
+	}
+	return f, err
 }
 
 // What a key was found to hold.
@@ -85,7 +98,7 @@ type finding int
 
 const (
 	isVacant  finding = iota // nothing, or by now the caller's own lease
-	isValue                  // a value that may be given out
+	isValue                  // a value that may be given out, or an error that is remembered
 	isLease                  // the lease of a load
 	isStale                  // a value of this wrapper that a reset of tags has outrun
 	isForeign                // anything else: of another format, type or template, or damaged
@@ -112,13 +125,17 @@ func (c *Cached[K, V]) identify(data []byte) (envelope, finding) {
 		return e, isForeign
 	case e.flags&flagLease != 0:
 		return e, isLease
-	case e.fingerprint != c.fingerprint || e.flags&flagValue == 0:
+	case e.fingerprint != c.fingerprint || e.flags&flagNegative != 0 && c.negativeIn(&e) == nil:
 		return e, isForeign
 	}
 	return e, isValue
 }
 
+// decode sets v to the value of an entry; for an error that is remembered it leaves v as it is.
 func (c *Cached[K, V]) decode(ctx context.Context, a *address[K], e *envelope, v *V) finding {
+	if e.flags&flagNegative != 0 {
+		return isValue
+	}
 	if err := e.decode(c.codec, a.key, v); err != nil {
 		var zero V
 		*v = zero // of what was decoded before the error
@@ -133,10 +150,10 @@ func (c *Cached[K, V]) newLease() *envelope {
 }
 
 // takeLease reads the entry and its tags' stamps, or takes the lease if nothing is there, in one round trip.
-func (c *Cached[K, V]) takeLease(ctx context.Context, lease *envelope, a *address[K]) ([]byte, []int64, error) {
+func (c *Cached[K, V]) takeLease(ctx context.Context, lease *envelope, a *address[K], left []time.Duration) ([]byte, []int64, error) {
 	op, cancel := c.client.opContext(ctx)
 	defer cancel()
-	values, stamps, err := c.client.store.Lease(op, lease.bytes(), leaseTTL, []string{a.key}, a.tags)
+	values, stamps, err := c.client.store.Lease(op, lease.bytes(), leaseTTL, []string{a.key}, a.tags, left)
 	if c.client.report(ctx, err) == nil {
 		err = c.client.ensureStamp(ctx, stamps)
 	}
@@ -176,8 +193,7 @@ func (c *Cached[K, V]) board(ctx context.Context, a *address[K], id entryID, sta
 func (c *Cached[K, V]) ride(ctx context.Context, a *address[K], s seat, out *Outcome) (v V, again bool, err error) {
 	out.Status = "wait"
 	c.client.stats.waits.Add(1)
-	if err := s.wait(ctx); err != nil {
-		c.client.leave(s.flight)
+	if err := c.await(ctx, s.flight); err != nil {
 		return v, false, err
 	}
 	switch {
@@ -196,8 +212,14 @@ func (c *Cached[K, V]) ride(ctx context.Context, a *address[K], s seat, out *Out
 	}
 	data := s.entries[s.index]
 	if s.waiting {
-		_, found, err := c.read(ctx, a, data, s.stamps, &v)
-		return v, found != isValue || err != nil, nil
+		e, found, err := c.read(ctx, a, data, s.stamps, &v)
+		if found != isValue || err != nil {
+			return v, true, nil
+		}
+		if e.flags&flagNegative != 0 {
+			return v, false, c.negativeIn(&e)
+		}
+		return v, false, nil
 	}
 	e, _ := parseEnvelope(data)
 	return v, e.decode(c.codec, a.key, &v) != nil, nil
@@ -245,4 +267,28 @@ func (c *Cached[K, V]) failOpen(ctx context.Context, a *address[K], out *Outcome
 	}
 	out.StoreErr = cause
 	return c.bypass(ctx, a, out, start)
+}
+
+// await waits for a flight to land. A caller that has waited for ctx or LoadTimeout leaves it.
+func (c *Cached[K, V]) await(ctx context.Context, f *flight) error {
+	if c.opts.LoadTimeout > 0 {
+		patient, cancel := context.WithTimeoutCause(ctx, c.opts.LoadTimeout, c.loadTimeoutError())
+		defer cancel()
+		ctx = patient
+	}
+	err := f.wait(ctx)
+	if err == nil {
+		return nil
+	}
+	c.client.leave(f)
+	if cause := context.Cause(ctx); errors.Is(cause, errLoadTimeout) {
+		return cause
+	}
+	return err
+}
+
+var errLoadTimeout = fmt.Errorf("LoadTimeout is over: %w", context.DeadlineExceeded)
+
+func (c *Cached[K, V]) loadTimeoutError() error {
+	return fmt.Errorf("cachify: the function of %q has run for %v: %w", c.template.text(), c.opts.LoadTimeout, errLoadTimeout)
 }

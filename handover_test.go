@@ -121,7 +121,7 @@ func TestHandOverMeetsTheEndOfAnAttempt(t *testing.T) {
 						synctest.Wait()
 						equal(t, "attempts", r.store.count("Lock"), 3)
 						noError(t, holder.Release(t.Context()))
-						equal(t, "hand-overs", r.store.count("HandOver"), 1)
+						equal(t, "hand-overs to who is trying by itself", r.store.count("HandOver"), 0)
 						if cancelled {
 							cancel()
 						}
@@ -148,4 +148,146 @@ func TestHandOverMeetsTheEndOfAnAttempt(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Each hand-over is one call of the store, and wakes the one whose turn it is. After eight holdings the lock is released for all.
+func TestAHandOverIsOneCall(t *testing.T) {
+	const waiters = 20
+	inRig(t, cachify.LockOptions{}, func(t *testing.T, r *rig) {
+		lease := try(t, r.lock)
+		var waits []<-chan result[*cachify.Lease]
+		for range waiters {
+			waits = append(waits, acquire(t.Context(), r.lock))
+			synctest.Wait()
+		}
+		calls := func() [4]int {
+			return [4]int{r.store.count("HandOver"), r.store.count("Unlock"), r.store.count("Lock"), r.store.count("Holders")}
+		}
+		for i, w := range waits {
+			before := calls()
+			noError(t, lease.Release(t.Context()))
+			equal(t, "the cause with which the lease ended", context.Cause(lease.Context()), context.Canceled)
+			synctest.Wait()
+			want := [4]int{1, 0, 0, 0}
+			if i%8 == 7 {
+				want = [4]int{0, 1, 1, 0} // the next one takes it itself
+			}
+			after := calls()
+			for n := range after {
+				after[n] -= before[n]
+			}
+			equal(t, fmt.Sprintf("calls of HandOver, Unlock, Lock and Holders for release %d", i), after, want)
+			lease = leased(t, w)
+			for _, later := range waits[i+1:] {
+				equal(t, "others that have it", len(later), 0)
+			}
+		}
+		time.Sleep(5 * lockTTL) // it is renewed as any other
+		equal(t, "valid", lease.Valid(), true)
+		noError(t, lease.Release(t.Context()))
+		equal(t, "held", r.held(t), false)
+	})
+}
+
+func TestLongHoldingsAreNotHandedOver(t *testing.T) {
+	inRig(t, cachify.LockOptions{}, func(t *testing.T, r *rig) {
+		lease := try(t, r.lock)
+		waits := acquire(t.Context(), r.lock)
+		time.Sleep(101 * time.Millisecond)
+		noError(t, lease.Release(t.Context()))
+		equal(t, "hand-overs", r.store.count("HandOver"), 0)
+		noError(t, leased(t, waits).Release(t.Context()))
+	})
+}
+
+// What a hand-over fails with is no reason to keep the lock, if the store can be reached: a server that is out of memory can
+// still release locks.
+func TestAHandOverThatIsRefused(t *testing.T) {
+	inRig(t, cachify.LockOptions{}, func(t *testing.T, r *rig) {
+		lease := try(t, r.lock)
+		waits := acquire(t.Context(), r.lock)
+		synctest.Wait()
+		r.store.set(func(_ context.Context, op string, do func() error) error {
+			if op == "HandOver" {
+				return reply("OOM command not allowed when used memory > 'maxmemory'")
+			}
+			return do()
+		})
+		noError(t, lease.Release(t.Context()))
+		began := time.Now()
+		noError(t, leased(t, waits).Release(t.Context()))
+		equal(t, "the wait took", time.Since(began), 0)
+	})
+}
+
+// A reply is an error that a Redis server answers.
+type reply string
+
+func (r reply) Error() string { return string(r) }
+func (reply) RedisError()     {}
+
+// A slot is handed over to the first waiter while it is about to take another slot that has become free: the next waiter has
+// that one then.
+func TestAFreeSlotIsNotMissedForAHandOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		store := &faultyStore{Store: cachify.Memory()}
+		here, there := newSemaphore(newClient(t, store, nil), 2, nil), newSemaphore(newClient(t, store.Store, nil), 2, nil)
+		mine, theirs := cachify.Must(here.TryAcquire(ctx, 1)), cachify.Must(there.TryAcquire(ctx, 1))
+		var waits []<-chan result[*cachify.Lease]
+		for range 2 {
+			waits = append(waits, async(func() (*cachify.Lease, error) { return here.Acquire(ctx, 1) }))
+			synctest.Wait()
+		}
+		gate := make(chan struct{})
+		store.set(func(_ context.Context, op string, do func() error) error {
+			if op == "Lock" {
+				<-gate
+			}
+			return do()
+		})
+		noError(t, theirs.Release(ctx))
+		synctest.Wait() // the first waiter's attempt is on its way
+		noError(t, mine.Release(ctx))
+		store.set(nil)
+		began := time.Now()
+		close(gate)
+		for _, w := range waits {
+			lease := leased(t, w)
+			equal(t, "the wait took", time.Since(began), 0)
+			defer func() { noError(t, lease.Release(ctx)) }()
+		}
+	})
+}
+
+// A slot becomes free while another one is being handed over: the heir does not take both.
+func TestAnHeirDoesNotTakeTwoSlots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		store := &faultyStore{Store: cachify.Memory()}
+		opts := &cachify.LockOptions{TTL: cachify.NoExpiry}
+		sem := newSemaphore(newClient(t, store, nil), 2, opts)
+		first, second := cachify.Must(sem.TryAcquire(ctx, 1)), cachify.Must(sem.TryAcquire(ctx, 1))
+		waits := async(func() (*cachify.Lease, error) { return sem.Acquire(ctx, 1) })
+		synctest.Wait()
+		gate, attempts := make(chan struct{}), store.count("Lock")
+		store.set(func(_ context.Context, op string, do func() error) error {
+			if op == "HandOver" {
+				<-gate
+			}
+			return do()
+		})
+		released := async(func() (bool, error) { return true, first.Release(ctx) })
+		synctest.Wait()
+		noError(t, second.Release(ctx))
+		synctest.Wait()
+		equal(t, "attempts while a slot is handed over", store.count("Lock"), attempts)
+		close(gate)
+		gives(t, released, true)
+		noError(t, leased(t, waits).Release(ctx))
+		time.Sleep(5 * time.Second)
+		n, err := sem.InUse(ctx, 1)
+		noError(t, err)
+		equal(t, "slots in use", n, 0)
+	})
 }

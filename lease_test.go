@@ -38,7 +38,7 @@ func inBubble(t *testing.T, opts cachify.OnceOptions, test func(t *testing.T, l 
 // held looks into the store, whatever is between it and the client.
 func (l *lockTest) held(t *testing.T) bool {
 	t.Helper()
-	values, _, err := l.store.Store.Get(t.Context(), []string{l.key}, nil)
+	values, _, err := l.store.Store.Get(t.Context(), []string{l.key}, nil, nil)
 	noError(t, err)
 	return values[0] != nil
 }

@@ -20,12 +20,15 @@ type load[K, V any] struct {
 	c         *Cached[K, V]
 	addresses []*address[K]
 	head      []byte // of what the results may replace in the store; nil: nothing is stored
-	refreshes bool   // a value, not a lease
+	newID     entryID
+	refreshes bool // a value, for a caller of Refresh
 	storeErr  error
 
-	// What the function gave.
-	values []V
-	failed error
+	// What the function gave, and the entries made of it.
+	values  []V
+	failed  error
+	encoded [][]byte
+	ttls    []time.Duration
 }
 
 // newLoad makes a load whose results are not stored.
@@ -36,6 +39,7 @@ func (c *Cached[K, V]) newLoad(ctx context.Context, addresses ...*address[K]) *l
 // leasedLoad makes a load whose results replace lease, and opens it for boarding.
 func (c *Cached[K, V]) leasedLoad(ctx context.Context, lease *envelope, stamp int64, addresses ...*address[K]) *load[K, V] {
 	l := c.makeLoad(ctx, lease.id, addresses)
+	l.newID = lease.id
 	l.head = lease.head()
 	l.lease = l.head
 	l.stamp = stamp
@@ -61,7 +65,7 @@ func (c *Cached[K, V]) lead(ctx context.Context, l *load[K, V], out *Outcome) (v
 	if values == nil {
 		return v, err // the caller did not wait for the end
 	}
-	if l.storeErr != nil {
+	if !c.opts.StoreInBackground && l.storeErr != nil {
 		out.StoreErr = l.storeErr
 	}
 	return values[0], err
@@ -76,8 +80,7 @@ func (l *load[K, V]) fly(ctx context.Context, fn func(context.Context) ([]V, err
 		ctx, _ = withCall(ctx, l.c.client, nil)
 		return fn(ctx)
 	}
-	if err := l.wait(ctx); err != nil {
-		l.c.client.leave(l.flight)
+	if err := l.c.await(ctx, l.flight); err != nil {
 		return nil, err
 	}
 	l.crash.resume()
@@ -93,6 +96,11 @@ func (l *load[K, V]) run(fn func(context.Context) ([]V, error)) {
 	}
 	ctx, end := l.c.client.trace(l.ctx, op)
 	ctx, cl := withCall(ctx, l.c.client, l.keys)
+	if l.c.opts.LoadTimeout > 0 {
+		limited, cancel := context.WithTimeoutCause(ctx, l.c.opts.LoadTimeout, l.c.loadTimeoutError())
+		defer cancel()
+		ctx = limited
+	}
 	if l.lease != nil {
 		renewal := time.AfterFunc(leaseTTL/3, func() { l.c.client.spawn(l.renewLease) })
 		defer renewal.Stop()
@@ -133,6 +141,8 @@ func (c *Cached[K, V]) crashed(ctx context.Context, value any) *crash {
 
 // settle brings the results to the store and to the passengers, or frees the lease if there are none to store.
 func (l *load[K, V]) settle(cl *call, took time.Duration) {
+	later := func() {}
+	defer func() { later() }()
 	defer l.land()
 	flights := &l.c.client.flights
 	if flights.abandoned(l.flight) {
@@ -140,45 +150,91 @@ func (l *load[K, V]) settle(cl *call, took time.Duration) {
 	}
 	l.err = l.failed
 	ok := l.crash == nil && l.failed == nil
-	ttl, wanted, added := cl.decided(l.c.ttl)
-	if ok && wanted && l.head != nil && l.encode(took, added) {
-		l.store(ttl, added)
-	} else if l.lease != nil {
-		_ = l.c.client.free(l.ctx, l.flight)
+	ttl, wanted, added := cl.decided(l.c.opts.TTL)
+	if !ok {
+		ttl, wanted, added = l.decideNegative(cl)
+	}
+	switch {
+	case !wanted || l.head == nil || !l.encode(ttl, took, added) || l.tooLong():
+		if l.lease != nil {
+			_ = l.c.client.free(l.ctx, l.flight)
+		}
+	case l.c.opts.StoreInBackground:
+		later = func() { l.store(added) }
+	default:
+		l.store(added)
 	}
 	if boarded := flights.close(l.flight); !ok || !boarded {
 		return
 	}
-	if !l.freshFor(added) {
-		l.entries = nil
-	} else if l.entries == nil && !l.alone {
-		l.encode(took, added)
+	if l.encoded == nil && !l.alone {
+		l.encode(ttl, took, added)
+	}
+	if l.freshFor(added) {
+		l.entries = l.encoded
 	}
 }
 
-// encode makes the entries of the values. If one can't be encoded, none is stored or shared: each passenger runs
+// decideNegative is what becomes of a run that failed: wanted if its error is one to remember.
+func (l *load[K, V]) decideNegative(cl *call) (ttl time.Duration, wanted bool, added []string) {
+	if l.crash != nil || len(l.keys) > 1 || l.c.negativeOf(l.failed) == nil {
+		return 0, false, nil
+	}
+	return cl.decided(l.c.opts.NegativeTTL)
+}
+
+// encode makes the entries of the results. If one can't be encoded, none is stored or shared: each passenger runs
 // the function for itself.
-func (l *load[K, V]) encode(took time.Duration, tags []string) bool {
-	entries := make([][]byte, len(l.values))
+func (l *load[K, V]) encode(ttl, took time.Duration, tags []string) bool {
+	encoded := make([][]byte, len(l.values))
+	l.ttls = make([]time.Duration, len(l.values))
 	for i, a := range l.addresses {
 		e := envelope{
-			flags: flagValue, id: l.id, created: time.Now().UnixMicro(), loadTime: took, stamp: l.stamp,
+			flags: flagValue, id: l.newID, created: time.Now().UnixMicro(), loadTime: took, stamp: l.stamp,
 			fingerprint: l.c.fingerprint, tags: union(a.names, tags),
 		}
+		ttl := l.c.withJitter(ttl)
+		e.softExpiry = softExpiry(e.created, ttl)
+		l.ttls[i] = l.c.keepFor(ttl)
+		if l.failed != nil {
+			e.flags, e.payload = flagNegative, []byte(l.c.negativeOf(l.failed).Error())
+			l.ttls[i] = ttl // stale errors are of no use
+			encoded[i] = e.bytes()
+			continue
+		}
 		var err error
-		if entries[i], err = e.encode(l.c.codec, a.key, &l.values[i]); err != nil {
+		if encoded[i], err = e.encode(l.c.codec, a.key, &l.values[i]); err != nil {
 			l.alone, l.storeErr = true, err
 			l.c.client.warnOnce(l.ctx, "cachify: a value can't be encoded and is not stored", l.c.template.text(), err)
 			return false
 		}
 	}
-	l.entries = entries
+	l.encoded = encoded
 	return true
+}
+
+// tooLong says whether an entry is longer than MaxBytes.
+func (l *load[K, V]) tooLong() bool {
+	for i, entry := range l.encoded {
+		if err := l.c.checkLength(l.keys[i], entry); err != nil {
+			l.storeErr = err
+			l.c.client.warnOnce(l.ctx, "cachify: a value is too long and is not stored", l.c.template.text(), err)
+			return true
+		}
+	}
+	return false
+}
+
+func (c *Cached[K, V]) checkLength(key string, entry []byte) error {
+	if c.opts.MaxBytes == 0 || len(entry) <= c.opts.MaxBytes {
+		return nil
+	}
+	return fmt.Errorf("cachify: the entry of %s is %d bytes long, more than CachedOptions.MaxBytes of %d", key, len(entry), c.opts.MaxBytes)
 }
 
 // store puts the entries in the place of head, where that is still there. A Reset, Put or newer lease has
 // taken it away, and so wins.
-func (l *load[K, V]) store(ttl time.Duration, added []string) {
+func (l *load[K, V]) store(added []string) {
 	var tags tagSet
 	for _, a := range l.addresses {
 		tags.add(a.tags...)
@@ -186,20 +242,18 @@ func (l *load[K, V]) store(ttl time.Duration, added []string) {
 	for _, tag := range added {
 		tags.add(l.c.client.tagKey(tag))
 	}
-	ttls := make([]time.Duration, len(l.keys))
-	for i := range ttls {
-		ttls[i] = l.c.withJitter(ttl)
-	}
 	ctx := context.WithoutCancel(l.ctx)
 	op, cancel := l.c.client.opContext(ctx)
 	defer cancel()
-	done, _, err := l.c.client.store.Set(op, l.head, l.keys, l.entries, ttls, tags.list)
+	tickets := l.nearTickets()
+	done, _, err := l.c.client.store.Set(op, l.head, l.keys, l.encoded, l.ttls, tags.list)
 	if l.storeErr = l.c.client.report(ctx, err); err != nil {
 		if l.lease != nil {
 			l.c.client.freeLater(ctx, l.flight)
 		}
 		return
 	}
+	l.keepNear(tickets, done)
 	dropped := count(done, false)
 	l.c.client.stats.dropped.Add(dropped)
 	if l.refreshes && dropped > 0 {
@@ -237,7 +291,7 @@ func (l *load[K, V]) freshFor(added []string) bool {
 	ctx := context.WithoutCancel(l.ctx)
 	op, cancel := l.c.client.opContext(ctx)
 	defer cancel()
-	_, stamps, err := l.c.client.store.Get(op, nil, tags)
+	_, stamps, err := l.c.client.store.Get(op, nil, tags, nil)
 	return l.c.client.report(ctx, err) == nil && fresh(l.stamp, stamps)
 }
 
@@ -306,10 +360,10 @@ func (c *Client) free(ctx context.Context, f *flight) error {
 }
 
 func (c *Cached[K, V]) withJitter(ttl time.Duration) time.Duration {
-	if c.jitter == 0 || ttl == NoExpiry {
+	if c.opts.Jitter == 0 || ttl == NoExpiry {
 		return ttl
 	}
-	return max(ttl-time.Duration(rand.Float64()*c.jitter*float64(ttl)), time.Millisecond)
+	return max(ttl-time.Duration(rand.Float64()*c.opts.Jitter*float64(ttl)), time.Millisecond)
 }
 
 func count(done []bool, want bool) (n int64) {

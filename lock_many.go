@@ -73,7 +73,7 @@ func (l *Lease) waitForAll(ctx, waiting context.Context, first error) error {
 func (l *Lease) firstTaken(ctx context.Context) string {
 	op, cancel := l.c.opContext(ctx)
 	defer cancel()
-	tokens, _, err := l.c.store.Get(op, l.claim.Keys, nil)
+	tokens, _, err := l.c.store.Get(op, l.claim.Keys, nil, nil)
 	if l.c.report(ctx, err) != nil {
 		return ""
 	}

@@ -137,9 +137,10 @@ func (m *many[K, V]) readHits(ctx context.Context, out *Outcome) (misses []*item
 	tags := tagsOf(keyed)
 	op, cancel := m.c.client.opContext(ctx)
 	defer cancel()
-	values, stamps, err := m.c.client.store.Get(op, keysOf(keyed), tags)
+	values, stamps, err := m.c.client.store.Get(op, keysOf(keyed), tags, nil)
+	known := newStampMap(tags, stamps)
 	if m.c.client.report(ctx, err) == nil {
-		err = m.read(ctx, keyed, values, newStampMap(tags, stamps))
+		err = m.read(ctx, keyed, values, known)
 	}
 	if err != nil {
 		out.StoreErr, m.down = err, true
@@ -147,12 +148,30 @@ func (m *many[K, V]) readHits(ctx context.Context, out *Outcome) (misses []*item
 	}
 	for _, it := range keyed {
 		if it.what == isValue {
-			m.c.client.stats.hits.Add(1)
+			m.hit(ctx, it, known)
 		} else {
 			misses = append(misses, it)
 		}
 	}
 	return misses
+}
+
+// hit is [Cached.hit], but nobody waits for an expired value to be loaded anew.
+func (m *many[K, V]) hit(ctx context.Context, it *item[K, V], known stampMap) {
+	m.c.client.stats.hits.Add(1)
+	e := &it.entry
+	if e.flags&flagNegative != 0 {
+		it.err = m.c.negativeIn(e)
+		return
+	}
+	if !m.c.ages() {
+		return
+	}
+	f := found{what: it.what, id: e.id, head: it.head, stamps: known.of(it.tags), created: e.created, softExpiry: e.softExpiry}
+	if m.c.serve(ctx, &it.address, &f) == isExpired {
+		m.c.client.stats.stale.Add(1)
+		m.c.refreshBehind(ctx, &it.address, &f)
+	}
 }
 
 // read is Cached.read for many items at once. It leaves in each what was found.
@@ -264,14 +283,15 @@ func (m *many[K, V]) tryLeases(ctx context.Context, lease *envelope, items []*it
 	tags := tagsOf(items)
 	op, cancel := m.c.client.opContext(ctx)
 	defer cancel()
-	values, stamps, err := m.c.client.store.Lease(op, lease.bytes(), leaseTTL, keysOf(items), tags)
+	values, stamps, err := m.c.client.store.Lease(op, lease.bytes(), leaseTTL, keysOf(items), tags, nil)
 	if m.c.client.report(ctx, err) == nil {
 		err = m.c.client.ensureStamp(ctx, stamps)
 	}
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	if err := m.read(ctx, items, values, newStampMap(tags, stamps)); err != nil {
+	known := newStampMap(tags, stamps)
+	if err := m.read(ctx, items, values, known); err != nil {
 		return nil, nil, 0, err
 	}
 	for _, it := range items {
@@ -279,6 +299,7 @@ func (m *many[K, V]) tryLeases(ctx context.Context, lease *envelope, items []*it
 		case it.what == isVacant, it.what == isLease && it.entry.id == lease.id:
 			mine = append(mine, it)
 		case it.what == isValue: // since readHits
+			m.hit(ctx, it, known)
 			it.done = true
 		case it.what == isStale || it.what == isForeign:
 			useless = append(useless, it)

@@ -27,8 +27,8 @@ func (c *Cached[K, V]) refresh(ctx context.Context, a *address[K], out *Outcome)
 		case isVacant:
 			return c.lead(ctx, c.leasedLoad(ctx, lease, f.stamps[0], a), out)
 		case isValue:
-			l := c.makeLoad(ctx, newID(), []*address[K]{a})
-			l.head, l.stamp, l.refreshes = f.head, f.stamps[0], true
+			l := c.newLoad(ctx, a)
+			l.newID, l.head, l.stamp, l.refreshes = newID(), f.head, f.stamps[0], true
 			return c.lead(ctx, l, out)
 		}
 		if err := c.remove(ctx, a.key, f.head); err != nil {

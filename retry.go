@@ -94,13 +94,18 @@ func (c *Client) retryBatch(ctx context.Context) error {
 		if _, err := c.store.Delete(op, nil, slices.Collect(maps.Keys(keys))); err != nil {
 			return err
 		}
+		for key := range keys {
+			c.feed.changed(key, entryID{})
+		}
 		c.retries.done(c, keys, nil)
 	}
 	if len(tags) > 0 {
 		all := slices.AppendSeq([]string{c.stampKey}, maps.Keys(tags))
-		if _, err := c.store.Advance(op, DefaultTTL, all); err != nil {
+		stamp, err := c.store.Advance(op, DefaultTTL, all)
+		if err != nil {
 			return err
 		}
+		c.feed.advanced(stamp, all[1:])
 		c.retries.done(c, nil, tags)
 	}
 	return nil

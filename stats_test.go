@@ -146,13 +146,13 @@ func (s *faultyStore) do(ctx context.Context, op string, do func() error) error 
 	return fault(ctx, op, do)
 }
 
-func (s *faultyStore) Get(ctx context.Context, keys, tags []string) (values [][]byte, stamps []int64, err error) {
-	err = s.do(ctx, "Get", func() (err error) { values, stamps, err = s.Store.Get(ctx, keys, tags); return err })
+func (s *faultyStore) Get(ctx context.Context, keys, tags []string, left []time.Duration) (values [][]byte, stamps []int64, err error) {
+	err = s.do(ctx, "Get", func() (err error) { values, stamps, err = s.Store.Get(ctx, keys, tags, left); return err })
 	return values, stamps, err
 }
 
-func (s *faultyStore) Lease(ctx context.Context, lease []byte, ttl time.Duration, keys, tags []string) (values [][]byte, stamps []int64, err error) {
-	err = s.do(ctx, "Lease", func() (err error) { values, stamps, err = s.Store.Lease(ctx, lease, ttl, keys, tags); return err })
+func (s *faultyStore) Lease(ctx context.Context, lease []byte, ttl time.Duration, keys, tags []string, left []time.Duration) (values [][]byte, stamps []int64, err error) {
+	err = s.do(ctx, "Lease", func() (err error) { values, stamps, err = s.Store.Lease(ctx, lease, ttl, keys, tags, left); return err })
 	return values, stamps, err
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/go-cachify/cachify/internal/claim"
+	"github.com/go-cachify/cachify/internal/follow"
 )
 
 // A Claim is what a holder asks a [Store] for and then holds: the locks at Keys, which are taken together or not at
@@ -34,15 +35,16 @@ type Claim = claim.Claim
 // milliseconds. An error from a call for several keys means that any of them may or may not have been done.
 type Store interface {
 	// Get reads keys and tags. A key that is absent or expired gives nil (an empty value is not nil), a tag that is absent
-	// gives 0 (stamps are positive). A name is that of a key or of a tag, never of both.
-	Get(ctx context.Context, keys, tags []string) (values [][]byte, stamps []int64, err error)
+	// gives 0 (stamps are positive). A name is that of a key or of a tag, never of both. left is nil, or as long as keys and
+	// receives how long each value that is there has left, NoExpiry for ever.
+	Get(ctx context.Context, keys, tags []string, left []time.Duration) (values [][]byte, stamps []int64, err error)
 
 	// Lease is Get, except that each key that is absent is set to lease for ttl in the step that
 	// reads it. Its value is then nil: the caller has the lease. If an attempt is repeated after a
 	// lost reply the caller may find its own lease as the value instead. Where the store can still
 	// be read but not written to, Lease gives the values that are there, and an error if any is absent.
 	// A lease is not evicted before its ttl ends.
-	Lease(ctx context.Context, lease []byte, ttl time.Duration, keys, tags []string) (values [][]byte, stamps []int64, err error)
+	Lease(ctx context.Context, lease []byte, ttl time.Duration, keys, tags []string, left []time.Duration) (values [][]byte, stamps []int64, err error)
 
 	// Set writes values[i] to keys[i] for ttls[i], where head allows it, and tells those who watch the
 	// keys. done[i] says whether it was written; a value at least as long as head whose first
@@ -112,4 +114,21 @@ type Store interface {
 	// Open: the last one ends what the store has started for its clients. A store can be opened again.
 	Open()
 	Close() error
+}
+
+// A Follower hears of the changes in a store: see [Followed]. Its methods are called one at a time, and are quick.
+// Live says whether from now on all changes are told of; before its first call, and after one with false, some may not be. Changed
+// says that something was written at key, whose beginning is head, 20 bytes of it at least, or that it was removed, or nobody knows
+// what: then head is empty. Advanced says that tags have this stamp now.
+type Follower = follow.Follower
+
+// A Followed is a [Store] that tells of all changes. Near caches need one.
+type Followed interface {
+	Store
+
+	// Follow tells f of each change by Set, Delete and Advance of any client: of keys that begin with prefix, and of the tags to
+	// which stampKey gives their stamps. A change is told of soon after it can be seen, in any order. Where the store can, it also tells
+	// of keys that expire, are evicted, or are removed by others. Follow does no I/O of its own and returns at once. After
+	// stop has returned f hears no more.
+	Follow(prefix, stampKey string, f Follower) (stop func())
 }

@@ -68,8 +68,12 @@ func (c *Client) advance(ctx context.Context, tags []string) error {
 func (c *Client) advanceOnce(ctx context.Context, tags []string) error {
 	op, cancel := c.opContext(ctx)
 	defer cancel()
-	_, err := c.store.Advance(op, DefaultTTL, tags)
-	return c.report(ctx, err)
+	stamp, err := c.store.Advance(op, DefaultTTL, tags)
+	if c.report(ctx, err) != nil {
+		return err
+	}
+	c.feed.advanced(stamp, tags[1:])
+	return nil
 }
 
 // ensureStamp fills in the prefix's stamp where stamps, as just read, have none: the first load of a prefix begins it, and
@@ -131,8 +135,8 @@ func newStampMap(tags []string, stamps []int64) stampMap {
 }
 
 func (m stampMap) put(tags []string, stamps []int64) {
-	for i, tag := range tags {
-		m[tag] = stamps[i]
+	for i, stamp := range stamps {
+		m[tags[i]] = stamp
 	}
 }
 
@@ -197,7 +201,7 @@ func (c *Client) readMissing(ctx context.Context, known stampMap, entries ...*en
 	}
 	op, cancel := c.opContext(ctx)
 	defer cancel()
-	_, stamps, err := c.store.Get(op, nil, append([]string{c.stampKey}, missing.list...))
+	_, stamps, err := c.store.Get(op, nil, append([]string{c.stampKey}, missing.list...), nil)
 	if c.report(ctx, err) != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ type Operation struct {
 
 // An Outcome is how an operation ended.
 type Outcome struct {
-	// Status is, for Get and Refresh, one of "hit", "load", "wait" and "bypass"; for Do "ran" or "locked", for
+	// Status is, for Get and Refresh, one of "hit", "stale", "load", "wait" and "bypass"; for Do "ran" or "locked", for
 	// the acquisition of a lock or slot "acquired" or "locked"; and empty otherwise.
 	Status string
 

@@ -294,7 +294,7 @@ func TestValuesThatCannotBeEncoded(t *testing.T) {
 		equal(t, "records in the log", logged.count("can't be encoded"), 1)
 		key, err := f.Key(1)
 		noError(t, err)
-		values, _, err := store.Get(ctx, []string{key}, nil)
+		values, _, err := store.Get(ctx, []string{key}, nil, nil)
 		noError(t, err)
 		equal(t, "anything in the store", values[0] != nil, false)
 	})

@@ -58,7 +58,7 @@ func (c *Client) awaitLease(f *flight, tags []string) {
 func (c *Client) readOne(ctx context.Context, key string, tags []string) ([]byte, []int64, error) {
 	op, cancel := c.opContext(ctx)
 	defer cancel()
-	values, stamps, err := c.store.Get(op, []string{key}, tags)
+	values, stamps, err := c.store.Get(op, []string{key}, tags, nil)
 	if c.report(ctx, err) != nil {
 		return nil, nil, err
 	}

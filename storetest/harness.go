@@ -75,7 +75,7 @@ func (h *harness) noError(call string, err error) {
 
 func (h *harness) get(keys ...string) [][]byte {
 	h.Helper()
-	values, stamps, err := h.store.Get(h.Context(), keys, nil)
+	values, stamps, err := h.store.Get(h.Context(), keys, nil, nil)
 	h.noError("Get", err)
 	h.lengths("Get", len(values), len(keys), len(stamps), 0)
 	return values
@@ -83,7 +83,7 @@ func (h *harness) get(keys ...string) [][]byte {
 
 func (h *harness) stamps(tags ...string) []int64 {
 	h.Helper()
-	values, stamps, err := h.store.Get(h.Context(), nil, tags)
+	values, stamps, err := h.store.Get(h.Context(), nil, tags, nil)
 	h.noError("Get", err)
 	h.lengths("Get", len(values), 0, len(stamps), len(tags))
 	return stamps
@@ -98,7 +98,7 @@ func (h *harness) lengths(call string, keys, wantKeys, tags, wantTags int) {
 
 func (h *harness) lease(lease string, ttl time.Duration, keys ...string) [][]byte {
 	h.Helper()
-	values, stamps, err := h.store.Lease(h.Context(), []byte(lease), ttl, keys, nil)
+	values, stamps, err := h.store.Lease(h.Context(), []byte(lease), ttl, keys, nil, nil)
 	h.noError("Lease", err)
 	h.lengths("Lease", len(values), len(keys), len(stamps), 0)
 	return values

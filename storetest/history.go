@@ -221,9 +221,9 @@ func (c *client) do(ins []input) ([]output, error) {
 	var err error
 	switch in.call {
 	case "Get":
-		found, _, err = c.store.Get(ctx, keys, nil)
+		found, _, err = c.store.Get(ctx, keys, nil, nil)
 	case "Lease":
-		found, _, err = c.store.Lease(ctx, values[0], long, keys, nil)
+		found, _, err = c.store.Lease(ctx, values[0], long, keys, nil, nil)
 	case "Set":
 		done, _, err = c.store.Set(ctx, bytesOf(in.head), keys, values, ttls, nil)
 	case "Expire":

@@ -42,7 +42,7 @@ var leases = []test{
 	{"ReadsTags", func(h *harness) {
 		tags := h.tags("first", "second", "absent")
 		stamp := h.advance(long, tags[:2]...)
-		_, got, err := h.store.Lease(h.Context(), []byte("lease"), long, h.keys("k"), tags)
+		_, got, err := h.store.Lease(h.Context(), []byte("lease"), long, h.keys("k"), tags, nil)
 		h.noError("Lease", err)
 		if !slices.Equal(got, []int64{stamp, stamp, 0}) {
 			h.Errorf("Lease gave stamps %d, want %d", got, []int64{stamp, stamp, 0})
@@ -88,7 +88,7 @@ func leaseRace(h *harness, keys, batch int) {
 		}
 		lease := fmt.Sprint("lease of ", i)
 		for names := range slices.Chunk(names, batch) {
-			values, _, err := stores[i%2].Lease(h.Context(), []byte(lease), long, names, nil)
+			values, _, err := stores[i%2].Lease(h.Context(), []byte(lease), long, names, nil, nil)
 			if err != nil {
 				return err
 			}

@@ -14,11 +14,11 @@ var calls = []struct {
 	call func(ctx context.Context, h *harness) error
 }{
 	{"Get", func(ctx context.Context, h *harness) error {
-		_, _, err := h.store.Get(ctx, h.keys("k"), h.tags("t"))
+		_, _, err := h.store.Get(ctx, h.keys("k"), h.tags("t"), nil)
 		return err
 	}},
 	{"Lease", func(ctx context.Context, h *harness) error {
-		_, _, err := h.store.Lease(ctx, []byte("lease"), long, h.keys("k"), h.tags("t"))
+		_, _, err := h.store.Lease(ctx, []byte("lease"), long, h.keys("k"), h.tags("t"), nil)
 		return err
 	}},
 	{"Set", func(ctx context.Context, h *harness) error {
@@ -129,7 +129,7 @@ func (h *harness) works(store cachify.Store) {
 	h.Helper()
 	key := h.key("works")
 	h.set(key, "value", long)
-	values, _, err := store.Get(h.Context(), []string{key}, nil)
+	values, _, err := store.Get(h.Context(), []string{key}, nil, nil)
 	h.noError("Get", err)
 	if string(values[0]) != "value" {
 		h.Fatalf("the store reads %q, want %q", values[0], "value")

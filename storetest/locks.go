@@ -191,7 +191,7 @@ func oneAtATime(h *harness) {
 				most.Store(n)
 			}
 			held.Add(1)
-			values, _, err := store.Get(h.Context(), []string{key}, nil)
+			values, _, err := store.Get(h.Context(), []string{key}, nil, nil)
 			if err != nil || string(values[0]) != token {
 				return fmt.Errorf("the lock that %q holds has %q, %v", token, values, err)
 			}

@@ -108,7 +108,7 @@ var claimMutants = map[string]mutant{
 	"some of several keys are taken":      {"SeveralLocks/AllOrNone", onLock(oneByOne)},
 	"several keys are taken step by step": {"History/Claims", onLock(stepByStep)},
 	"several keys are looked at and then taken": {"SeveralLocks/NeverTwoHolders", onLock(func(ctx context.Context, s cachify.Store, c cachify.Claim, from string) (int64, bool, error) {
-		if found, _, err := s.Get(ctx, c.Keys, nil); err != nil || slices.ContainsFunc(found, func(token []byte) bool { return token != nil }) {
+		if found, _, err := s.Get(ctx, c.Keys, nil, nil); err != nil || slices.ContainsFunc(found, func(token []byte) bool { return token != nil }) {
 			return 0, false, err
 		}
 		time.Sleep(time.Millisecond) // long enough for others to come between
@@ -390,7 +390,7 @@ type strictHead struct{ cachify.Store }
 
 func (s strictHead) Set(ctx context.Context, head []byte, keys []string, values [][]byte, ttls []time.Duration, tags []string) ([]bool, []int64, error) {
 	if head != nil {
-		if found, _, err := s.Get(ctx, keys, nil); err != nil || found[0] == nil {
+		if found, _, err := s.Get(ctx, keys, nil, nil); err != nil || found[0] == nil {
 			return []bool{false}, nil, err
 		}
 	}

@@ -82,8 +82,8 @@ var mutants = map[string]mutant{
 
 type emptyIsNil struct{ cachify.Store }
 
-func (s emptyIsNil) Get(ctx context.Context, keys, tags []string) ([][]byte, []int64, error) {
-	values, stamps, err := s.Store.Get(ctx, keys, tags)
+func (s emptyIsNil) Get(ctx context.Context, keys, tags []string, left []time.Duration) ([][]byte, []int64, error) {
+	values, stamps, err := s.Store.Get(ctx, keys, tags, left)
 	for i, value := range values {
 		if len(value) == 0 {
 			values[i] = nil
@@ -94,8 +94,8 @@ func (s emptyIsNil) Get(ctx context.Context, keys, tags []string) ([][]byte, []i
 
 type sorted struct{ cachify.Store }
 
-func (s sorted) Get(ctx context.Context, keys, tags []string) ([][]byte, []int64, error) {
-	values, stamps, err := s.Store.Get(ctx, keys, tags)
+func (s sorted) Get(ctx context.Context, keys, tags []string, left []time.Duration) ([][]byte, []int64, error) {
+	values, stamps, err := s.Store.Get(ctx, keys, tags, left)
 	slices.SortFunc(values, bytes.Compare)
 	return values, stamps, err
 }
@@ -109,7 +109,7 @@ func (s blindDelete) Delete(ctx context.Context, _ []byte, keys []string) ([]boo
 type creatingExpire struct{ cachify.Store }
 
 func (s creatingExpire) Expire(ctx context.Context, head []byte, ttl time.Duration, keys []string) ([]bool, error) {
-	if _, _, err := s.Lease(ctx, []byte("created"), ttl, keys, nil); err != nil {
+	if _, _, err := s.Lease(ctx, []byte("created"), ttl, keys, nil, nil); err != nil {
 		return nil, err
 	}
 	return s.Store.Expire(ctx, head, ttl, keys)
@@ -118,7 +118,7 @@ func (s creatingExpire) Expire(ctx context.Context, head []byte, ttl time.Durati
 type twoStepSet struct{ cachify.Store }
 
 func (s twoStepSet) Set(ctx context.Context, head []byte, keys []string, values [][]byte, ttls []time.Duration, tags []string) ([]bool, []int64, error) {
-	found, _, err := s.Get(ctx, keys, nil)
+	found, _, err := s.Get(ctx, keys, nil, nil)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -137,8 +137,8 @@ func (s twoStepSet) Set(ctx context.Context, head []byte, keys []string, values 
 
 type twoStepLease struct{ cachify.Store }
 
-func (s twoStepLease) Lease(ctx context.Context, lease []byte, ttl time.Duration, keys, tags []string) ([][]byte, []int64, error) {
-	values, stamps, err := s.Get(ctx, keys, tags)
+func (s twoStepLease) Lease(ctx context.Context, lease []byte, ttl time.Duration, keys, tags []string, left []time.Duration) ([][]byte, []int64, error) {
+	values, stamps, err := s.Get(ctx, keys, tags, left)
 	time.Sleep(time.Millisecond) // long enough for others to come between
 	for i, value := range values {
 		if value == nil {
@@ -228,7 +228,7 @@ func (s headUnlock) Unlock(ctx context.Context, c cachify.Claim) (bool, error) {
 type forgetfulLock struct{ cachify.Store }
 
 func (s forgetfulLock) Lock(ctx context.Context, c cachify.Claim, _ string) (int64, bool, error) {
-	values, _, err := s.Lease(ctx, []byte(c.Token), c.TTL, c.Keys, nil)
+	values, _, err := s.Lease(ctx, []byte(c.Token), c.TTL, c.Keys, nil, nil)
 	return 0, err == nil && values[0] == nil, err
 }
 
@@ -243,7 +243,7 @@ func (s openLock) Lock(ctx context.Context, c cachify.Claim, _ string) (int64, b
 type silentDelete struct{ cachify.Store }
 
 func (s silentDelete) Delete(ctx context.Context, head []byte, keys []string) ([]bool, error) {
-	values, _, err := s.Get(ctx, keys, nil)
+	values, _, err := s.Get(ctx, keys, nil, nil)
 	if err != nil || values[0] == nil {
 		return []bool{false}, err
 	}
@@ -296,8 +296,8 @@ func (s *hasty) Set(ctx context.Context, head []byte, keys []string, values [][]
 
 type noCtx struct{ cachify.Store }
 
-func (s noCtx) Get(ctx context.Context, keys, tags []string) ([][]byte, []int64, error) {
-	return s.Store.Get(context.WithoutCancel(ctx), keys, tags)
+func (s noCtx) Get(ctx context.Context, keys, tags []string, left []time.Duration) ([][]byte, []int64, error) {
+	return s.Store.Get(context.WithoutCancel(ctx), keys, tags, left)
 }
 
 type closable struct {

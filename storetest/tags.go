@@ -218,9 +218,9 @@ func onlyForward(h *harness) {
 					raise(&latest, stamp)
 				}
 			case 2, 3:
-				_, stamps, err = store.Get(h.Context(), nil, tags)
+				_, stamps, err = store.Get(h.Context(), nil, tags, nil)
 			case 4:
-				_, stamps, err = store.Lease(h.Context(), []byte("lease"), long, h.keys(fmt.Sprint(n)), tags)
+				_, stamps, err = store.Lease(h.Context(), []byte("lease"), long, h.keys(fmt.Sprint(n)), tags, nil)
 			case 5:
 				_, stamps, err = store.Set(h.Context(), nil, h.keys("k"), [][]byte{[]byte("value")}, []time.Duration{long}, tags)
 			}

@@ -10,7 +10,7 @@ import (
 
 var values = []test{
 	{"AbsentIsNil", func(h *harness) {
-		values, stamps, err := h.store.Get(h.Context(), h.keys("a", "b"), h.tags("t", "u"))
+		values, stamps, err := h.store.Get(h.Context(), h.keys("a", "b"), h.tags("t", "u"), nil)
 		h.noError("Get", err)
 		h.lengths("Get", len(values), 2, len(stamps), 2)
 		if values[0] != nil || values[1] != nil || stamps[0] != 0 || stamps[1] != 0 {
@@ -128,7 +128,7 @@ var values = []test{
 	{"OwnBytes", ownBytes},
 	{"Shared", func(h *harness) {
 		h.set(h.key("k"), "value", long)
-		values, _, err := h.open().Get(h.Context(), h.keys("k"), nil)
+		values, _, err := h.open().Get(h.Context(), h.keys("k"), nil, nil)
 		h.noError("Get", err)
 		if string(values[0]) != "value" {
 			h.Errorf("another store over the same data reads %q, want %q", values[0], "value")
@@ -139,7 +139,7 @@ var values = []test{
 // ownBytes writes into everything it gave to the store and got from it: what is stored must stay.
 func ownBytes(h *harness) {
 	keys, head, value, lease := h.keys("value", "lease"), []byte("val"), []byte("value-1"), []byte("lease")
-	_, _, err := h.store.Lease(h.Context(), lease, long, keys[1:], nil)
+	_, _, err := h.store.Lease(h.Context(), lease, long, keys[1:], nil, nil)
 	h.noError("Lease", err)
 	h.set(keys[0], "val", long)
 	_, _, err = h.store.Set(h.Context(), head, keys[:1], [][]byte{value}, []time.Duration{long}, nil)

@@ -202,7 +202,7 @@ func follow(h *harness, store cachify.Store, key string, ch <-chan struct{}, wan
 		case <-deadline:
 			return fmt.Errorf("no notification let the reader see %q within %v", want, patient)
 		}
-		values, _, err := store.Get(h.Context(), []string{key}, nil)
+		values, _, err := store.Get(h.Context(), []string{key}, nil, nil)
 		if err != nil {
 			return err
 		}

@@ -85,8 +85,8 @@ func (s forgetful) Set(ctx context.Context, _ []byte, keys []string, values [][]
 
 type stampless struct{ cachify.Store }
 
-func (s stampless) Lease(ctx context.Context, lease []byte, ttl time.Duration, keys, tags []string) ([][]byte, []int64, error) {
-	values, stamps, err := s.Store.Lease(ctx, lease, ttl, keys, tags)
+func (s stampless) Lease(ctx context.Context, lease []byte, ttl time.Duration, keys, tags []string, left []time.Duration) ([][]byte, []int64, error) {
+	values, stamps, err := s.Store.Lease(ctx, lease, ttl, keys, tags, left)
 	for i := range stamps {
 		stamps[i] = 1
 	}

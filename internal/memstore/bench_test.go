@@ -27,7 +27,7 @@ func BenchmarkGet(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		for i := 0; pb.Next(); i++ {
 			n := i % len(keys)
-			if values, _, err := s.Get(b.Context(), keys[n:n+1], tags); err != nil || values[0] == nil {
+			if values, _, err := s.Get(b.Context(), keys[n:n+1], tags, nil); err != nil || values[0] == nil {
 				b.Error("no hit")
 			}
 		}
@@ -38,7 +38,7 @@ func BenchmarkGetOneKey(b *testing.B) {
 	s, keys, tags := filled(b)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if values, _, err := s.Get(b.Context(), keys[:1], tags); err != nil || values[0] == nil {
+			if values, _, err := s.Get(b.Context(), keys[:1], tags, nil); err != nil || values[0] == nil {
 				b.Error("no hit")
 			}
 		}
@@ -51,7 +51,7 @@ func BenchmarkLeaseHit(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		for i := 0; pb.Next(); i++ {
 			n := i % len(keys)
-			if values, _, err := s.Lease(b.Context(), lease, time.Minute, keys[n:n+1], tags); err != nil || values[0] == nil {
+			if values, _, err := s.Lease(b.Context(), lease, time.Minute, keys[n:n+1], tags, nil); err != nil || values[0] == nil {
 				b.Error("no hit")
 			}
 		}

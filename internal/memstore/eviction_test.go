@@ -43,7 +43,7 @@ func TestBoundedUnderConcurrency(t *testing.T) {
 				key := fmt.Sprint("key", random.IntN(5000))
 				switch random.IntN(8) {
 				case 0:
-					_, _, _ = s.Get(t.Context(), []string{key}, nil)
+					_, _, _ = s.Get(t.Context(), []string{key}, nil, nil)
 				case 1:
 					_, _ = s.Delete(t.Context(), nil, []string{key})
 				default:
@@ -200,7 +200,7 @@ func TestBooks(t *testing.T) {
 		case i%4 == 0:
 			err = slotsAtRandom(t, s, fmt.Sprint("sem", random.IntN(200)), fmt.Sprint("token", random.IntN(5)), ttl, call)
 		case call == 0:
-			_, _, err = s.Lease(t.Context(), []byte("lease"), ttl, []string{key}, nil)
+			_, _, err = s.Lease(t.Context(), []byte("lease"), ttl, []string{key}, nil, nil)
 		case call == 1:
 			c := one(key, "token", ttl)
 			if i%2 == 0 {

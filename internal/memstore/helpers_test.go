@@ -17,7 +17,7 @@ func put(t testing.TB, s *Store, key string, value []byte, ttl time.Duration) {
 
 func get(t testing.TB, s *Store, key string) []byte {
 	t.Helper()
-	values, _, err := s.Get(t.Context(), []string{key}, nil)
+	values, _, err := s.Get(t.Context(), []string{key}, nil, nil)
 	if err != nil {
 		t.Fatalf("Get(%q): %v", key, err)
 	}
@@ -26,7 +26,7 @@ func get(t testing.TB, s *Store, key string) []byte {
 
 func lease(t testing.TB, s *Store, key, lease string, ttl time.Duration) {
 	t.Helper()
-	values, _, err := s.Lease(t.Context(), []byte(lease), ttl, []string{key}, nil)
+	values, _, err := s.Lease(t.Context(), []byte(lease), ttl, []string{key}, nil, nil)
 	if err != nil || values[0] != nil {
 		t.Fatalf("Lease(%q) gave %q, %v, want nil", key, values, err)
 	}
@@ -76,7 +76,7 @@ func advance(t testing.TB, s *Store, ttl time.Duration, tags ...string) int64 {
 
 func stampOf(t testing.TB, s *Store, tag string) int64 {
 	t.Helper()
-	_, stamps, err := s.Get(t.Context(), nil, []string{tag})
+	_, stamps, err := s.Get(t.Context(), nil, []string{tag}, nil)
 	if err != nil {
 		t.Fatalf("Get of tag %q: %v", tag, err)
 	}

@@ -89,8 +89,8 @@ func TestTwoKinds(t *testing.T) {
 	joined := func(_ []bool, errs []error) error { return errors.Join(errs...) }
 	last := func(values ...any) error { err, _ := values[len(values)-1].(error); return err }
 	for name, err := range map[string]error{
-		"a semaphore: Get":                last(s.Get(t.Context(), semaphore, nil)),
-		"a semaphore: Lease":              last(s.Lease(t.Context(), []byte("lease"), time.Hour, semaphore, nil)),
+		"a semaphore: Get":                last(s.Get(t.Context(), semaphore, nil, nil)),
+		"a semaphore: Lease":              last(s.Lease(t.Context(), []byte("lease"), time.Hour, semaphore, nil, nil)),
 		"a semaphore: Set":                last(s.Set(t.Context(), nil, semaphore, [][]byte{[]byte("value")}, ttl, nil)),
 		"a semaphore: Set with head":      last(s.Set(t.Context(), []byte("head"), semaphore, [][]byte{[]byte("value")}, ttl, nil)),
 		"a semaphore: Expire":             last(s.Expire(t.Context(), nil, time.Hour, semaphore)),

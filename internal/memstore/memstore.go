@@ -32,6 +32,8 @@ type Store struct {
 	used   atomic.Int64  // bytes in all shards
 	turn   atomic.Uint32 // the shard that the next write tidies
 	fences atomic.Int64  // the last fencing token
+
+	followers followers
 }
 
 // New returns an empty store that keeps at most about maxBytes of keys, values and tags, with what
@@ -43,6 +45,7 @@ func New(maxBytes int64) *Store {
 	for i := range s.shards {
 		s.shards[i].entries = make(map[string]*entry)
 		s.shards[i].used = &s.used
+		s.shards[i].followers = &s.followers
 	}
 	return s
 }
@@ -54,40 +57,37 @@ func (s *Store) Open() {}
 func (s *Store) Close() error { return nil }
 
 // Get reads keys and tags.
-func (s *Store) Get(ctx context.Context, keys, tags []string) ([][]byte, []int64, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, nil, err
-	}
-	now := s.now()
-	values := make([][]byte, len(keys))
-	for i, key := range keys {
-		value, there, err := s.shard(key).get(key, now)
-		if err != nil {
-			return nil, nil, err
-		}
-		if there {
-			values[i] = []byte(value)
-		}
-	}
-	return values, s.tags.read(tags, now), nil
+func (s *Store) Get(ctx context.Context, keys, tags []string, left []time.Duration) ([][]byte, []int64, error) {
+	return s.read(ctx, keys, tags, left, func(key string, now int64) (seen, error) { return s.shard(key).get(key, now) })
 }
 
 // Lease is Get, but sets each key that is absent to lease for ttl.
-func (s *Store) Lease(ctx context.Context, lease []byte, ttl time.Duration, keys, tags []string) ([][]byte, []int64, error) {
+func (s *Store) Lease(ctx context.Context, lease []byte, ttl time.Duration, keys, tags []string, left []time.Duration) ([][]byte, []int64, error) {
+	return s.read(ctx, keys, tags, left, func(key string, now int64) (seen, error) {
+		found, err := s.shard(key).lease(key, lease, now, deadline(now, ttl))
+		if err == nil && !found.there {
+			s.tidy(now)
+		}
+		return found, err
+	})
+}
+
+func (s *Store) read(ctx context.Context, keys, tags []string, left []time.Duration, look func(key string, now int64) (seen, error)) ([][]byte, []int64, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
 	now := s.now()
 	values := make([][]byte, len(keys))
 	for i, key := range keys {
-		value, there, err := s.shard(key).lease(key, lease, now, deadline(now, ttl))
+		found, err := look(key, now)
 		if err != nil {
 			return nil, nil, err
 		}
-		if there {
-			values[i] = []byte(value)
-		} else {
-			s.tidy(now)
+		if found.there {
+			values[i] = []byte(found.value)
+		}
+		if left != nil && found.there {
+			left[i] = remaining(now, found.until)
 		}
 	}
 	return values, s.tags.read(tags, now), nil
@@ -153,6 +153,7 @@ func (s *Store) Advance(ctx context.Context, ttl time.Duration, tags []string) (
 	}
 	now := s.now()
 	stamp := s.tags.advance(tags, now, deadline(now, ttl))
+	s.followers.advanced(stamp, tags)
 	s.tidy(now)
 	return stamp, nil
 }

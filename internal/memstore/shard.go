@@ -38,31 +38,39 @@ type holding struct {
 
 // A shard holds a part of the keys.
 type shard struct {
-	mu       sync.Mutex
-	entries  map[string]*entry
-	expiry   timers
-	sieve    sieve
-	watchers map[string]map[chan struct{}]struct{}
-	used     *atomic.Int64
-	_        [32]byte // shards fill whole cache lines, so that the lock of one doesn't slow its neighbour
+	mu        sync.Mutex
+	entries   map[string]*entry
+	expiry    timers
+	sieve     sieve
+	watchers  map[string]map[chan struct{}]struct{}
+	used      *atomic.Int64
+	followers *followers
+	_         [24]byte // shards fill whole cache lines, so that the lock of one doesn't slow its neighbour
+}
+
+// A seen is what was found at a key.
+type seen struct {
+	value string
+	there bool
+	until int64
 }
 
 // get gives the value of key, if it is there.
-func (sh *shard) get(key string, now int64) (value string, there bool, err error) {
+func (sh *shard) get(key string, now int64) (s seen, err error) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	return sh.visit(key, now)
 }
 
 // lease is get, but a key that is absent is set to lease in the same step.
-func (sh *shard) lease(key string, lease []byte, now, until int64) (value string, there bool, err error) {
+func (sh *shard) lease(key string, lease []byte, now, until int64) (s seen, err error) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	value, there, err = sh.visit(key, now)
-	if !there && err == nil {
+	s, err = sh.visit(key, now)
+	if !s.there && err == nil {
 		sh.put(key, string(lease), until, false)
 	}
-	return value, there, err
+	return s, err
 }
 
 // set writes value where head allows it. If keep is false the value is too large to keep: it is
@@ -87,6 +95,7 @@ func (sh *shard) set(head []byte, key string, value []byte, now, until int64, ke
 		sh.remove(e)
 	}
 	sh.tell(key)
+	sh.followers.changed(key, value[:min(followedHead, len(value))])
 	return true, nil
 }
 
@@ -117,6 +126,7 @@ func (sh *shard) delete(head []byte, key string, now int64) (bool, error) {
 		sh.remove(e)
 	}
 	sh.tell(key)
+	sh.followers.changed(key, nil)
 	return e != nil, nil
 }
 
@@ -181,13 +191,13 @@ func (sh *shard) text(key string, now int64) (*entry, error) {
 	return e, nil
 }
 
-func (sh *shard) visit(key string, now int64) (value string, there bool, err error) {
+func (sh *shard) visit(key string, now int64) (seen, error) {
 	e, err := sh.text(key, now)
 	if e == nil {
-		return "", false, err
+		return seen{}, err
 	}
 	e.visited = true
-	return e.value, true, nil
+	return seen{e.value, true, e.until.Load()}, nil
 }
 
 // put gives key a value, which begins a life of its own: nothing is left of what the key was before.

@@ -1,6 +1,7 @@
 -- Takes the next stamp and writes it to all tags of a list.
 --
--- KEYS     tags of one Redis Cluster slot; KEYS[1] hands out the stamps of its prefix
+-- KEYS     tags of one Redis Cluster slot; KEYS[1] hands out the stamps of its prefix, and is the channel that is told:
+--          "<stamp> " and then each of the other tags as "<length>:<tag>"
 -- ARGV[1]  the time in milliseconds that KEYS[2] and on shall be there for at least, -1 for ever
 --
 -- Returns the stamp: the greater of that of KEYS[1] plus one and the clock in microseconds since 1970, so that a lost
@@ -25,4 +26,10 @@ for i = 2, #KEYS do
     redis.call('SET', KEYS[i], stamp, 'PX', string.format('%.0f', math.max(ttl, left)))
   end
 end
+
+local message = {stamp, ' '}
+for i = 2, #KEYS do
+  table.insert(message, #KEYS[i] .. ':' .. KEYS[i])
+end
+redis.pcall('PUBLISH', KEYS[1], table.concat(message)) -- pcall: a user who may not publish can still reset
 return stamp

@@ -89,7 +89,7 @@ func (h *hit) raw(b *testing.B) {
 }
 
 func (h *hit) lease(b *testing.B, tags int) {
-	v, stamps, err := h.store.Lease(h.ctx, h.id, time.Second, h.keys, h.tags[:tags])
+	v, stamps, err := h.store.Lease(h.ctx, h.id, time.Second, h.keys, h.tags[:tags], nil)
 	if err != nil || len(v[0]) != 300 || len(stamps) != tags {
 		b.Fatal(v, stamps, err)
 	}

@@ -143,7 +143,7 @@ func TestSilentClusterBindsFewGoroutines(t *testing.T) {
 		group.Go(func() {
 			for range 40 {
 				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
-				if _, _, err := s.Get(ctx, []string{"k"}, nil); err == nil {
+				if _, _, err := s.Get(ctx, []string{"k"}, nil, nil); err == nil {
 					t.Error("an answer")
 				}
 				cancel()

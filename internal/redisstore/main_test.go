@@ -53,19 +53,19 @@ var methods = []struct {
 	call func(ctx context.Context, s *Store) error
 }{
 	{"Get", func(ctx context.Context, s *Store) error {
-		_, _, err := s.Get(ctx, []string{"k"}, nil)
+		_, _, err := s.Get(ctx, []string{"k"}, nil, nil)
 		return err
 	}},
 	{"Get with tags", func(ctx context.Context, s *Store) error {
-		_, _, err := s.Get(ctx, []string{"k"}, []string{"{t}", "{t}a"})
+		_, _, err := s.Get(ctx, []string{"k"}, []string{"{t}", "{t}a"}, nil)
 		return err
 	}},
 	{"Lease", func(ctx context.Context, s *Store) error {
-		_, _, err := s.Lease(ctx, []byte("lease"), time.Second, []string{"k"}, nil)
+		_, _, err := s.Lease(ctx, []byte("lease"), time.Second, []string{"k"}, nil, nil)
 		return err
 	}},
 	{"Lease with tags", func(ctx context.Context, s *Store) error {
-		_, _, err := s.Lease(ctx, []byte("lease"), time.Second, []string{"k", "l"}, []string{"{t}", "{t}a"})
+		_, _, err := s.Lease(ctx, []byte("lease"), time.Second, []string{"k", "l"}, []string{"{t}", "{t}a"}, nil)
 		return err
 	}},
 	{"Set", func(ctx context.Context, s *Store) error {

@@ -15,26 +15,30 @@ import (
 
 // Get implements the root package's Store. A key of another type than string is an error; where several keys are read by
 // one MGET it is absent.
-func (s *Store) Get(ctx context.Context, keys, tags []string) (values [][]byte, stamps []int64, err error) {
+func (s *Store) Get(ctx context.Context, keys, tags []string, left []time.Duration) (values [][]byte, stamps []int64, err error) {
 	if s.single && len(keys)+len(tags) > 1 {
-		return s.getAtOnce(ctx, keys, tags)
+		return s.getAtOnce(ctx, keys, tags, left)
 	}
-	cmds := make([]redis.Cmder, 0, len(keys)+1)
+	cmds := make([]redis.Cmder, 0, 2*len(keys)+1)
 	for _, key := range keys {
 		cmds = append(cmds, redis.NewStringCmd(ctx, "get", key))
 	}
-	return s.read(ctx, "get", cmds, keys, tags)
+	return s.read(ctx, "get", cmds, keys, tags, left)
 }
 
 // getAtOnce reads keys and tags by one MGET, which a Cluster could not do.
-func (s *Store) getAtOnce(ctx context.Context, keys, tags []string) ([][]byte, []int64, error) {
+func (s *Store) getAtOnce(ctx context.Context, keys, tags []string, left []time.Duration) ([][]byte, []int64, error) {
 	cmd := redis.NewSliceCmd(ctx, mget(keys, tags)...)
-	if err := s.exec(ctx, cmd); err != nil {
+	cmds := appendLeft(ctx, []redis.Cmder{cmd}, keys, left)
+	if err := s.exec(ctx, cmds...); err != nil {
 		return nil, nil, failed(ctx, "get", err)
 	}
 	replies, err := cmd.Result()
 	if err == nil && len(replies) != len(keys)+len(tags) {
 		err = fmt.Errorf("%d values where %d were asked for", len(replies), len(keys)+len(tags))
+	}
+	if err == nil {
+		err = readLeft(cmds[1:], left)
 	}
 	if err != nil {
 		return nil, nil, failed(ctx, "get", err)
@@ -56,6 +60,31 @@ func (s *Store) getAtOnce(ctx context.Context, keys, tags []string) ([][]byte, [
 	return values, stamps, nil
 }
 
+// appendLeft adds commands that ask how long keys have left, where that is wanted. They come after those that read the keys, so that
+// the answer is never more than what was left then.
+func appendLeft(ctx context.Context, cmds []redis.Cmder, keys []string, left []time.Duration) []redis.Cmder {
+	if left == nil {
+		return cmds
+	}
+	for _, key := range keys {
+		cmds = append(cmds, redis.NewIntCmd(ctx, "pttl", key))
+	}
+	return cmds
+}
+
+func readLeft(cmds []redis.Cmder, left []time.Duration) error {
+	for i := range left {
+		ms, err := cmds[i].(*redis.IntCmd).Result()
+		if err != nil {
+			return err
+		}
+		if left[i] = timeLeft(ms); ms == -2 { // it has gone in the meantime
+			left[i] = 1
+		}
+	}
+	return nil
+}
+
 func mget(lists ...[]string) []any {
 	n := 1
 	for _, list := range lists {
@@ -72,7 +101,7 @@ func mget(lists ...[]string) []any {
 
 // Lease implements the root package's Store. A key of another type than string is an error. So is READONLY:
 // only a replica answers so, and a replica may still have what a Reset has removed.
-func (s *Store) Lease(ctx context.Context, lease []byte, ttl time.Duration, keys, tags []string) (values [][]byte, stamps []int64, err error) {
+func (s *Store) Lease(ctx context.Context, lease []byte, ttl time.Duration, keys, tags []string, left []time.Duration) (values [][]byte, stamps []int64, err error) {
 	ms, err := millis(ttl)
 	if err != nil {
 		return nil, nil, err
@@ -86,15 +115,16 @@ func (s *Store) Lease(ctx context.Context, lease []byte, ttl time.Duration, keys
 		}
 		cmds = append(cmds, redis.NewStringCmd(ctx, args...))
 	}
-	values, stamps, err = s.read(ctx, "lease", cmds, keys, tags)
+	values, stamps, err = s.read(ctx, "lease", cmds, keys, tags, left)
 	if err != nil && writesRefused(err) {
-		return s.readLeased(ctx, cmds[:len(keys)], keys, tags, err)
+		return s.readLeased(ctx, cmds[:len(keys)], keys, tags, left, err)
 	}
 	return values, stamps, err
 }
 
 // read sends one command for each of keys and one for all tags, and reads the replies.
-func (s *Store) read(ctx context.Context, what string, cmds []redis.Cmder, keys, tags []string) ([][]byte, []int64, error) {
+func (s *Store) read(ctx context.Context, what string, cmds []redis.Cmder, keys, tags []string, left []time.Duration) ([][]byte, []int64, error) {
+	cmds = appendLeft(ctx, cmds, keys, left)
 	if len(tags) > 0 {
 		cmds = append(cmds, redis.NewStringSliceCmd(ctx, mget(tags)...))
 	}
@@ -112,10 +142,13 @@ func (s *Store) read(ctx context.Context, what string, cmds []redis.Cmder, keys,
 		}
 		values[i] = v
 	}
+	if err := readLeft(cmds[len(keys):], left); err != nil {
+		return nil, nil, failed(ctx, what, err)
+	}
 	if len(tags) == 0 {
 		return values, nil, nil
 	}
-	stamps, err := stampsOf(cmds[len(keys)].(*redis.StringSliceCmd), len(tags))
+	stamps, err := stampsOf(cmds[len(cmds)-1].(*redis.StringSliceCmd), len(tags))
 	if err != nil {
 		return nil, nil, failed(ctx, what+": tags", err)
 	}
@@ -123,8 +156,8 @@ func (s *Store) read(ctx context.Context, what string, cmds []redis.Cmder, keys,
 }
 
 // readLeased reads what Lease could not write.
-func (s *Store) readLeased(ctx context.Context, leases []redis.Cmder, keys, tags []string, refused error) ([][]byte, []int64, error) {
-	values, stamps, err := s.Get(ctx, keys, tags)
+func (s *Store) readLeased(ctx context.Context, leases []redis.Cmder, keys, tags []string, left []time.Duration, refused error) ([][]byte, []int64, error) {
+	values, stamps, err := s.Get(ctx, keys, tags, left)
 	if err != nil {
 		return nil, nil, err
 	}

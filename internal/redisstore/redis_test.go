@@ -77,7 +77,7 @@ func TestUsersClientStaysAsItIs(t *testing.T) {
 		group.Go(func() {
 			s := New(rdb)
 			for range 20 {
-				if _, _, err := s.Lease(within(t, time.Second), []byte("lease"), time.Second, []string{"k"}, []string{"{t}"}); err != nil {
+				if _, _, err := s.Lease(within(t, time.Second), []byte("lease"), time.Second, []string{"k"}, []string{"{t}"}, nil); err != nil {
 					t.Error(err)
 				}
 			}
@@ -127,7 +127,7 @@ func TestCommands(t *testing.T) {
 	keys, tags := []string{"a", "b"}, []string{"{t}", "{t}a"}
 	for _, what := range []string{"miss", "hit"} {
 		server.ResetCalls()
-		_, _, err := s.Lease(ctx, []byte("lease"), time.Minute, keys, tags)
+		_, _, err := s.Lease(ctx, []byte("lease"), time.Minute, keys, tags, nil)
 		noError(t, err)
 		calls := server.Calls()
 		for name := range calls {
@@ -152,7 +152,7 @@ func TestClientSideCachingIsPassedBy(t *testing.T) {
 		_, _, err := s.Set(ctx, nil, []string{"k"}, [][]byte{[]byte("v")}, []time.Duration{time.Minute}, nil)
 		noError(t, err)
 		for range 2 {
-			values, _, err := s.Get(ctx, []string{"k"}, nil)
+			values, _, err := s.Get(ctx, []string{"k"}, nil, nil)
 			noError(t, err)
 			if string(values[0]) != "v" {
 				t.Fatalf("Get after Set gives %q", values[0])
@@ -160,7 +160,7 @@ func TestClientSideCachingIsPassedBy(t *testing.T) {
 		}
 		_, err = s.Delete(ctx, nil, []string{"k"})
 		noError(t, err)
-		values, _, err := s.Get(ctx, []string{"k"}, nil)
+		values, _, err := s.Get(ctx, []string{"k"}, nil, nil)
 		noError(t, err)
 		if values[0] != nil {
 			t.Fatalf("Get after Delete gives %q", values[0])

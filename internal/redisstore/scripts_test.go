@@ -171,7 +171,7 @@ func TestStampsAgree(t *testing.T) {
 		} {
 			noError(t, rdb.Set(ctx, "{t}a", text, 0).Err())
 			want := parseStamp(text)
-			_, read, err := s.Get(ctx, nil, []string{"{t}a"})
+			_, read, err := s.Get(ctx, nil, []string{"{t}a"}, nil)
 			noError(t, err)
 			_, kept, err := s.Set(ctx, nil, nil, nil, nil, []string{"{t}", "{t}a"})
 			noError(t, err)
@@ -197,7 +197,7 @@ func TestRepairedTags(t *testing.T) {
 		for i := range tags {
 			noError(t, rdb.Del(ctx, tags...).Err())
 			noError(t, rdb.HSet(ctx, tags[i], "f", "v").Err())
-			_, stamps, err := s.Get(ctx, nil, tags)
+			_, stamps, err := s.Get(ctx, nil, tags, nil)
 			noError(t, err)
 			if stamps[i] != 0 {
 				t.Errorf("a hash gives stamp %d", stamps[i])
@@ -211,7 +211,7 @@ func TestRepairedTags(t *testing.T) {
 			noError(t, rdb.HSet(ctx, tags[i], "f", "v").Err())
 			stamp, err := s.Advance(ctx, time.Minute, tags)
 			noError(t, err)
-			_, stamps, err = s.Get(ctx, nil, tags)
+			_, stamps, err = s.Get(ctx, nil, tags, nil)
 			noError(t, err)
 			if stamps[0] != stamp || stamps[1] != stamp {
 				t.Errorf("Advance gives %d, then there is %d", stamp, stamps)

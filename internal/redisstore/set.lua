@@ -1,6 +1,6 @@
 -- Writes a value if what is there allows it.
 --
--- KEYS[1]  the key; it is also the channel that is told of the change
+-- KEYS[1]  the key; it is also the channel that is told of the change, with the beginning of the value
 -- ARGV[1]  the value
 -- ARGV[2]  its time to live in milliseconds, -1 for none
 -- ARGV[3]  the head: write only over a value that begins with it. Left out: write always.
@@ -24,5 +24,5 @@ if ttl == '-1' then
 else
   redis.call('SET', key, value, 'PX', ttl)
 end
-redis.pcall('PUBLISH', key, '') -- pcall: a user who may not publish can still write
+redis.pcall('PUBLISH', key, string.sub(value, 1, 20)) -- pcall: a user who may not publish can still write
 return 1

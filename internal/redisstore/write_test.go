@@ -91,8 +91,8 @@ func TestWrongType(t *testing.T) {
 		s := New(rdb)
 		ctx := within(t, 5*time.Second)
 		noError(t, rdb.HSet(ctx, "hash", "f", "v").Err())
-		_, _, get := s.Get(ctx, []string{"hash"}, nil)
-		_, _, lease := s.Lease(ctx, []byte("lease"), time.Minute, []string{"hash"}, nil)
+		_, _, get := s.Get(ctx, []string{"hash"}, nil, nil)
+		_, _, lease := s.Lease(ctx, []byte("lease"), time.Minute, []string{"hash"}, nil, nil)
 		_, _, lock := s.Lock(ctx, locks("token", time.Minute, "hash"), "")
 		_, _, forever := s.Lock(ctx, locks("token", NoExpiry, "hash"), "")
 		for what, err := range map[string]error{"get": get, "lease": lease, "lock": lock, "lock for ever": forever} {
@@ -100,7 +100,7 @@ func TestWrongType(t *testing.T) {
 				t.Errorf("%s: error %v", what, err)
 			}
 		}
-		values, _, err := s.Get(ctx, []string{"hash", "k"}, nil)
+		values, _, err := s.Get(ctx, []string{"hash", "k"}, nil, nil)
 		noError(t, err)
 		if values[0] != nil {
 			t.Errorf("Get of several gives %q", values[0])
@@ -127,12 +127,12 @@ func TestRefusedWrites(t *testing.T) {
 			_, stamps, err := s.Set(ctx, nil, []string{"a", "b"}, [][]byte{[]byte("1"), {}}, []time.Duration{time.Minute, time.Minute}, tags)
 			noError(t, err)
 			test.refuse(t, rdb)
-			values, read, err := s.Lease(ctx, []byte("lease"), time.Minute, []string{"a", "b"}, tags)
+			values, read, err := s.Lease(ctx, []byte("lease"), time.Minute, []string{"a", "b"}, tags, nil)
 			noError(t, err)
 			if string(values[0]) != "1" || values[1] == nil || read[0] != stamps[0] || read[1] != stamps[1] {
 				t.Errorf("Lease gives %q, %d", values, read)
 			}
-			_, _, err = s.Lease(ctx, []byte("lease"), time.Minute, []string{"a", "absent"}, nil)
+			_, _, err = s.Lease(ctx, []byte("lease"), time.Minute, []string{"a", "absent"}, nil, nil)
 			if err == nil || !redis.HasErrorPrefix(err, test.name) {
 				t.Errorf("Lease of what is absent gives error %v, want %s", err, test.name)
 			}
@@ -176,7 +176,7 @@ func TestReplicaIsNoStore(t *testing.T) {
 	_, _, err := s.Set(ctx, nil, []string{"k"}, [][]byte{[]byte("v")}, []time.Duration{time.Minute}, nil)
 	noError(t, err)
 	noError(t, rdb.Do(ctx, "REPLICAOF", "127.0.0.1", "1").Err())
-	values, _, err := s.Lease(ctx, []byte("lease"), time.Minute, []string{"k"}, nil)
+	values, _, err := s.Lease(ctx, []byte("lease"), time.Minute, []string{"k"}, nil, nil)
 	if err == nil || !redis.HasErrorPrefix(err, "READONLY") {
 		t.Errorf("Lease gives %q, %v, want READONLY", values, err)
 	}

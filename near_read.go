@@ -1,0 +1,159 @@
+package cachify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"time"
+)
+
+// nearOf gives the near cache of a wrapper: one of its own, the client's, or none.
+func (c *Client) nearOf(opts *NearOptions) (*near, error) {
+	if opts == nil && c.opts.Near == nil {
+		return nil, nil
+	}
+	followed, ok := c.store.(Followed)
+	if !ok {
+		return nil, fmt.Errorf("cachify: a near cache needs a store that tells of changes, and %T has no Follow: leave out Near", c.store)
+	}
+	if opts == nil {
+		return c.feed.common(followed, c.opts.Near, c.stampKey), nil
+	}
+	return c.feed.add(followed, *opts, c.stampKey), nil
+}
+
+// isImmutable says whether nobody can change a value of t that they have been given a copy of.
+func isImmutable(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Bool, reflect.String,
+		reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
+		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr,
+		reflect.Float32, reflect.Float64, reflect.Complex64, reflect.Complex128:
+		return true
+	case reflect.Array:
+		return isImmutable(t.Elem())
+	case reflect.Struct:
+		if t == reflect.TypeFor[time.Time]() {
+			return true // its location is never written to
+		}
+		for i := range t.NumField() {
+			if !isImmutable(t.Field(i).Type) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// nearGet gives what the near cache has for args.
+func (c *Cached[K, V]) nearGet(ctx context.Context, key string, args K) (v V, ok bool, err error) {
+	e := c.near.get(key, c.fingerprint)
+	if e == nil || ctx.Err() != nil || c.client.retries.holds(key, e.tags) {
+		return v, false, nil
+	}
+	if v, err = c.nearValue(key, e); errors.Is(err, errNoValue) {
+		return v, false, nil
+	}
+	c.client.stats.nearHits.add()
+	if err != nil || !c.ages() {
+		return v, true, err
+	}
+	a, err := c.address(args)
+	if err != nil {
+		return v, true, nil
+	}
+	if f := c.nearFound(e); c.serve(ctx, &a, f) == isExpired {
+		v = c.stale(ctx, &a, f, v, new(Outcome))
+	}
+	return v, true, nil
+}
+
+// nearFound is what a caller would have found in the store.
+func (c *Cached[K, V]) nearFound(e *nearEntry) *found {
+	stamps := []int64{max(e.stamp, c.client.feed.latest.Load())}
+	return &found{what: isValue, id: e.id, head: headOf(e.id, flagValue), stamps: stamps, created: e.created, softExpiry: e.softExpiry}
+}
+
+var errNoValue = errors.New("cachify: no value")
+
+// nearValue gives the value of an entry, or the error that is remembered in its place.
+func (c *Cached[K, V]) nearValue(key string, e *nearEntry) (v V, err error) {
+	switch kept := e.value.(type) {
+	case *V:
+		return *kept, nil
+	case error:
+		return v, kept
+	}
+	entry, _ := parseEnvelope(e.data)
+	if entry.decode(c.codec, key, &v) != nil {
+		return v, errNoValue
+	}
+	return v, nil
+}
+
+// nearTicket is the ticket for a key that is about to be read.
+func (c *Cached[K, V]) nearTicket(key string) nearTicket {
+	if c.near == nil {
+		return nearTicket{}
+	}
+	t := c.near.ticket(key)
+	if t.slot != nil {
+		t.ttl = make([]time.Duration, 1)
+	}
+	return t
+}
+
+// keepNear keeps an entry that is fresh by the given stamp of the prefix. v is its value, if that is at hand.
+func (c *Cached[K, V]) keepNear(t nearTicket, a *address[K], e *envelope, data []byte, stamp int64, v *V) {
+	if t.slot == nil {
+		return
+	}
+	entry := &nearEntry{
+		print: c.fingerprint, id: e.id, stamp: stamp, tags: union(a.tags[1:], c.client.addedTags(e)),
+		created: e.created, softExpiry: e.softExpiry,
+		until: t.taken + c.near.ttl, weight: uint32(min(len(a.key)+len(data)+nearOverhead, math.MaxUint32)),
+	}
+	if left := t.ttl[0]; left != NoExpiry {
+		entry.until = t.taken + min(left, c.near.ttl)
+	}
+	switch {
+	case e.flags&flagNegative != 0:
+		entry.value = c.negativeIn(e)
+	case c.shares:
+		shared := *v
+		entry.value = &shared
+	default:
+		entry.data = data
+	}
+	c.near.keep(t, a.key, entry)
+}
+
+// nearTickets gives a ticket for each key of a load that is about to be stored.
+func (l *load[K, V]) nearTickets() []nearTicket {
+	if l.c.near == nil {
+		return nil
+	}
+	tickets := make([]nearTicket, len(l.keys))
+	for i, key := range l.keys {
+		tickets[i] = l.c.nearTicket(key)
+	}
+	return tickets
+}
+
+// keepNear keeps what has been stored. It goes by the stored form, since that is what the others get.
+func (l *load[K, V]) keepNear(tickets []nearTicket, done []bool) {
+	for i, t := range tickets {
+		if !done[i] || t.slot == nil {
+			continue
+		}
+		t.ttl[0] = l.ttls[i]
+		var v V
+		e, _ := parseEnvelope(l.encoded[i])
+		if l.c.decode(l.ctx, l.addresses[i], &e, &v) == isValue {
+			l.c.keepNear(t, l.addresses[i], &e, l.encoded[i], l.stamp, &v)
+		}
+	}
+}
