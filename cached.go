@@ -311,7 +311,7 @@ func (c *Cached[K, V]) do(ctx context.Context, name string, args K, f func(conte
 // put takes two steps: a lease of its own in the place of whatever is there, then the value in the place of that
 // lease. Were it one unconditional write, an attempt given up might reach the server late, after a Reset.
 func (c *Cached[K, V]) put(ctx context.Context, a *address[K], v V) error {
-	defer c.client.feed.changed(a.key, entryID{})
+	defer c.client.feed.changed(entryID{}, a.key)
 	lease := c.newLease()
 	stamp, err := c.putLease(ctx, a.key, lease)
 	if err != nil {
@@ -366,14 +366,5 @@ func (c *Cached[K, V]) peek(ctx context.Context, a *address[K]) (v V, ok bool, e
 }
 
 func (c *Cached[K, V]) reset(ctx context.Context, a *address[K]) error {
-	c.client.stats.resets.Add(1)
-	c.client.flights.forgetBypasses(a.key)
-	defer c.client.feed.changed(a.key, entryID{})
-	op, cancel := c.client.opContext(ctx)
-	defer cancel()
-	_, err := c.client.store.Delete(op, nil, []string{a.key})
-	if c.client.report(ctx, err) != nil {
-		c.client.retries.addKey(c.client, a.key, c.tags[1])
-	}
-	return err
+	return c.resetKeys(ctx, []string{a.key})
 }

@@ -19,6 +19,10 @@ const manyAtOnce = 16
 // The error joins those of the arguments that failed, each naming its key. The values of the others are there all
 // the same.
 func (c *Cached[K, V]) GetMany(ctx context.Context, args []K) ([]V, error) {
+	return c.getMany(ctx, args).results()
+}
+
+func (c *Cached[K, V]) getMany(ctx context.Context, args []K) *many[K, V] {
 	m := c.newMany(args)
 	ctx, end := c.client.trace(ctx, Operation{Name: "GetMany", Template: c.template.text()})
 	out := Outcome{Err: errCrashed}
@@ -28,9 +32,8 @@ func (c *Cached[K, V]) GetMany(ctx context.Context, args []K) ([]V, error) {
 		misses = m.loadBatch(ctx, misses, &out)
 	}
 	m.getEach(ctx, misses)
-	values, err := m.results()
-	out.Err = err
-	return values, err
+	_, out.Err = m.results()
+	return m
 }
 
 // A many is one call of GetMany.
@@ -125,9 +128,10 @@ func (c *Cached[K, V]) newMany(args []K) *many[K, V] {
 func (m *many[K, V]) readHits(ctx context.Context, out *Outcome) (misses []*item[K, V]) {
 	var keyed []*item[K, V]
 	for _, it := range m.items {
-		if it.key == "" || m.c.client.retries.holds(it.key, it.tags) {
+		switch {
+		case it.key == "" || m.c.client.retries.holds(it.key, it.tags):
 			misses = append(misses, it)
-		} else {
+		case !m.nearHit(ctx, it):
 			keyed = append(keyed, it)
 		}
 	}
@@ -135,9 +139,10 @@ func (m *many[K, V]) readHits(ctx context.Context, out *Outcome) (misses []*item
 		return append(misses, keyed...)
 	}
 	tags := tagsOf(keyed)
+	tickets, left := m.nearTickets(keyed)
 	op, cancel := m.c.client.opContext(ctx)
 	defer cancel()
-	values, stamps, err := m.c.client.store.Get(op, keysOf(keyed), tags, nil)
+	values, stamps, err := m.c.client.store.Get(op, keysOf(keyed), tags, left)
 	known := newStampMap(tags, stamps)
 	if m.c.client.report(ctx, err) == nil {
 		err = m.read(ctx, keyed, values, known)
@@ -146,8 +151,9 @@ func (m *many[K, V]) readHits(ctx context.Context, out *Outcome) (misses []*item
 		out.StoreErr, m.down = err, true
 		return append(misses, keyed...)
 	}
-	for _, it := range keyed {
+	for i, it := range keyed {
 		if it.what == isValue {
+			m.keepNear(it, i, tickets, left, values[i], stamps[0])
 			m.hit(ctx, it, known)
 		} else {
 			misses = append(misses, it)

@@ -91,15 +91,17 @@ func (f *nearFeed) Live(live bool) {
 // Changed is told by the store: what begins with head was written at key, or it was removed.
 func (f *nearFeed) Changed(key string, head []byte) {
 	f.received.Add(1)
-	f.changed(key, idOf(head))
+	f.changed(idOf(head), key)
 }
 
-func (f *nearFeed) changed(key string, id entryID) {
+func (f *nearFeed) changed(id entryID, keys ...string) {
 	f.mu.Lock()
 	nears := f.nears
 	f.mu.Unlock()
 	for _, n := range nears {
-		n.changed(key, id)
+		for _, key := range keys {
+			n.changed(key, id)
+		}
 	}
 }
 

@@ -157,3 +157,35 @@ func (l *load[K, V]) keepNear(tickets []nearTicket, done []bool) {
 		}
 	}
 }
+
+// nearHit gives an item what the near cache has for it.
+func (m *many[K, V]) nearHit(ctx context.Context, it *item[K, V]) bool {
+	if m.c.near == nil {
+		return false
+	}
+	v, ok, err := m.c.nearGet(ctx, it.key, it.args)
+	it.value, it.err = v, err
+	return ok
+}
+
+// nearTickets gives a ticket for each of the items that are about to be read, and room for how long they have left.
+func (m *many[K, V]) nearTickets(items []*item[K, V]) (tickets []nearTicket, left []time.Duration) {
+	if m.c.near == nil {
+		return nil, nil
+	}
+	tickets = make([]nearTicket, len(items))
+	for i, it := range items {
+		tickets[i] = m.c.near.ticket(it.key)
+	}
+	return tickets, make([]time.Duration, len(items))
+}
+
+// keepNear keeps items[i] of those the tickets are for.
+func (m *many[K, V]) keepNear(it *item[K, V], i int, tickets []nearTicket, left []time.Duration, data []byte, stamp int64) {
+	if tickets == nil {
+		return
+	}
+	t := tickets[i]
+	t.ttl = left[i : i+1]
+	m.c.keepNear(t, &it.address, &it.entry, data, max(it.entry.stamp, stamp), &it.value)
+}

@@ -94,9 +94,7 @@ func (c *Client) retryBatch(ctx context.Context) error {
 		if _, err := c.store.Delete(op, nil, slices.Collect(maps.Keys(keys))); err != nil {
 			return err
 		}
-		for key := range keys {
-			c.feed.changed(key, entryID{})
-		}
+		c.feed.changed(entryID{}, slices.Collect(maps.Keys(keys))...)
 		c.retries.done(c, keys, nil)
 	}
 	if len(tags) > 0 {

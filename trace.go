@@ -18,7 +18,7 @@ type Tracer interface {
 
 // An Operation is what a caller asked for, or a run of a wrapped function.
 type Operation struct {
-	Name     string // "Get", "GetMany", "Refresh", "Put", "Peek", "Reset", "ResetAll", "ResetTags", "Do", "Acquire", "TryAcquire", "AcquireMany", "Release" of a lease, or "Load" for a run of a cached function
+	Name     string // "Get", "GetMany", "Refresh", "Put", "Peek", "Reset", "ResetAll", "ResetMany", "PutMany", "ResetTags", "Do", "Acquire", "TryAcquire", "AcquireMany", "Release" of a lease, or "Load" for a run of a cached function
 	Template string // the wrapper's template; empty for ResetTags and Release
 	Key      string // the key in the store; empty where there is none or more than one
 }
