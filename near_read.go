@@ -87,7 +87,12 @@ func (c *Cached[K, V]) nearValue(key string, e *nearEntry) (v V, err error) {
 	case error:
 		return v, kept
 	}
-	entry, _ := parseEnvelope(e.data)
+	return c.nearDecode(key, e.data)
+}
+
+// nearDecode is apart from nearValue for the sake of hits that need no decoding, and then no memory.
+func (c *Cached[K, V]) nearDecode(key string, data []byte) (v V, err error) {
+	entry, _ := parseEnvelope(data)
 	if entry.decode(c.codec, key, &v) != nil {
 		return v, errNoValue
 	}
