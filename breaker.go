@@ -26,18 +26,6 @@ type breaker struct {
 	open     atomic.Bool
 }
 
-// opContext bounds an operation on the store by OpTimeout as well as by ctx. Of a caller's deadline it leaves half to the
-// function, so that a store that hangs does not use all of it up, unless that would be too short for the store.
-func (c *Client) opContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	timeout := c.opts.OpTimeout
-	if deadline, ok := ctx.Deadline(); ok {
-		if half := time.Until(deadline) / 2; half >= timeout/10 {
-			timeout = min(timeout, half)
-		}
-	}
-	return context.WithTimeout(ctx, timeout)
-}
-
 // report tells the breaker how an operation of a caller with ctx ended, and returns err.
 func (c *Client) report(ctx context.Context, err error) error {
 	switch {

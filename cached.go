@@ -172,14 +172,18 @@ func (c *Cached[K, V]) Get(ctx context.Context, args K) (V, error) {
 			}
 		}
 	}
-	a, err := c.address(args)
-	if err != nil {
+	var call struct { // one allocation for both
+		a   address[K]
+		out Outcome
+	}
+	var err error
+	if call.a, err = c.address(args); err != nil {
 		return c.uncached(ctx, "Get", args, err)
 	}
 	if c.client.opts.Tracer == nil {
-		return c.get(ctx, &a, new(Outcome))
+		return c.get(ctx, &call.a, &call.out)
 	}
-	return c.traced(ctx, "Get", &a, c.get)
+	return c.traced(ctx, "Get", &call.a, c.get)
 }
 
 // Refresh runs the function for args and stores its result in place of what is there, and returns it. It never joins a
@@ -312,13 +316,13 @@ func (c *Cached[K, V]) do(ctx context.Context, name string, args K, f func(conte
 // lease. Were it one unconditional write, an attempt given up might reach the server late, after a Reset.
 func (c *Cached[K, V]) put(ctx context.Context, a *address[K], v V) error {
 	defer c.client.feed.changed(entryID{}, a.key)
-	lease := c.newLease()
+	lease := c.newLease(time.Now())
 	stamp, err := c.putLease(ctx, a.key, lease)
 	if err != nil {
 		return c.putFailed(a, err)
 	}
 	ttl := c.withJitter(c.opts.TTL)
-	e := envelope{flags: flagValue, id: lease.id, created: time.Now().UnixMicro(), stamp: stamp, fingerprint: c.fingerprint, tags: a.names}
+	e := envelope{flags: flagValue, id: lease.id(), created: time.Now().UnixMicro(), stamp: stamp, fingerprint: c.fingerprint, tags: a.names}
 	e.softExpiry = softExpiry(e.created, ttl)
 	data, err := e.encode(c.codec, a.key, &v)
 	if err == nil {
@@ -338,10 +342,10 @@ func (c *Cached[K, V]) put(ctx context.Context, a *address[K], v V) error {
 }
 
 // putLease puts a lease in the place of whatever is there, and returns the reset stamp of now.
-func (c *Cached[K, V]) putLease(ctx context.Context, key string, lease *envelope) (int64, error) {
+func (c *Cached[K, V]) putLease(ctx context.Context, key string, lease lease) (int64, error) {
 	op, cancel := c.client.opContext(ctx)
 	defer cancel()
-	_, stamps, err := c.client.store.Set(op, nil, []string{key}, [][]byte{lease.bytes()}, []time.Duration{leaseTTL}, c.tags[:1])
+	_, stamps, err := c.client.store.Set(op, nil, []string{key}, [][]byte{lease}, []time.Duration{leaseTTL}, c.tags[:1])
 	if c.client.report(ctx, err) != nil {
 		return 0, err
 	}

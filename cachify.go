@@ -76,13 +76,14 @@ type Options struct {
 // A Client is what wrappers share: a store, a prefix, defaults, and the background work. It is safe for
 // concurrent use, and a program usually has one. Clients over one store share its data where their prefixes are equal.
 type Client struct {
-	store   Store
-	opts    Options
-	err     error // what is wrong with New's arguments; every constructor of a wrapper returns it
-	flights flights
-	breaker breaker
-	retries retries
-	stats   counters
+	store     Store
+	opts      Options
+	err       error // what is wrong with New's arguments; every constructor of a wrapper returns it
+	flights   flights
+	breaker   breaker
+	retries   retries
+	stats     counters
+	deadlines deadlines
 
 	renewals renewals
 	queues   queues
@@ -110,6 +111,7 @@ func New(store Store, opts *Options) *Client {
 	}
 	c.err = errors.Join(checkStore(store), c.opts.check())
 	c.opts.setDefaults()
+	c.deadlines.bubble = inBubble(time.Now())
 	c.stampKey = stampKey(c.opts.Prefix)
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.feed.prefix, c.feed.born = c.opts.Prefix+"cached:", time.Now()
@@ -142,6 +144,7 @@ func (c *Client) Close() error {
 	}
 	c.cancel(ErrClosed)
 	c.feed.close()
+	defer c.deadlines.stop()
 	return errors.Join(c.awaitTasks(), c.lastResets(), c.store.Close())
 }
 

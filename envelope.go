@@ -15,6 +15,7 @@ const (
 	envelopeMagic   = "\xca\xc1"
 	envelopeVersion = 1
 
+	offID         = 4
 	headSize      = 20 // magic, version, flags and id: what the store compares
 	offCreated    = headSize
 	offSoftExpiry = 28
@@ -71,6 +72,13 @@ func appendHead(b []byte, id entryID, flags byte) []byte {
 }
 
 func (e *envelope) head() []byte { return headOf(e.id, e.flags) }
+
+// A lease is the envelope of a load that is under way.
+type lease []byte
+
+func (l lease) id() entryID { return entryID(l[offID:headSize]) }
+
+func (l lease) head() []byte { return l[:headSize:headSize] }
 
 // bytes gives an envelope with e's payload.
 func (e *envelope) bytes() []byte {
@@ -158,7 +166,7 @@ func parseEnvelope(data []byte) (e envelope, ok bool) {
 	if headerSize+tags+payload != uint64(len(data)) || binary.BigEndian.Uint32(data[offChecksum:]) != checksum(data) {
 		return envelope{}, false
 	}
-	copy(e.id[:], data[4:])
+	copy(e.id[:], data[offID:])
 	e.created = int64(binary.BigEndian.Uint64(data[offCreated:]))
 	e.softExpiry = int64(binary.BigEndian.Uint64(data[offSoftExpiry:]))
 	e.loadTime = time.Duration(binary.BigEndian.Uint64(data[offLoadTime:]))

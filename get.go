@@ -16,7 +16,7 @@ const maxLeaseWaits = 3
 func (c *Cached[K, V]) get(ctx context.Context, a *address[K], out *Outcome) (v V, err error) {
 	start := time.Now()
 	missed := false
-	for waits := 0; ; {
+	for now, waits := start, 0; ; now = time.Now() {
 		switch {
 		case ctx.Err() != nil:
 			return v, ctx.Err()
@@ -25,8 +25,8 @@ func (c *Cached[K, V]) get(ctx context.Context, a *address[K], out *Outcome) (v 
 		case waits == maxLeaseWaits || c.client.retries.holds(a.key, a.tags):
 			return c.bypass(ctx, a, out, start)
 		}
-		lease := c.newLease()
-		f, err := c.look(ctx, a, lease, &v)
+		lease := c.newLease(now)
+		f, err := c.look(ctx, now, a, lease, &v)
 		if err != nil {
 			return c.failOpen(ctx, a, out, start, err)
 		}
@@ -73,9 +73,9 @@ type found struct {
 }
 
 // look reads the entry into v, or takes the lease if nothing is there, which it then says.
-func (c *Cached[K, V]) look(ctx context.Context, a *address[K], lease *envelope, v *V) (found, error) {
+func (c *Cached[K, V]) look(ctx context.Context, now time.Time, a *address[K], lease lease, v *V) (found, error) {
 	ticket := c.nearTicket(a.key)
-	data, stamps, err := c.takeLease(ctx, lease, a, ticket.ttl)
+	data, stamps, err := c.takeLease(ctx, now, lease, a, ticket.ttl)
 	if err != nil || data == nil {
 		return found{what: isVacant, stamps: stamps}, err
 	}
@@ -83,7 +83,7 @@ func (c *Cached[K, V]) look(ctx context.Context, a *address[K], lease *envelope,
 	if what == isValue && err == nil {
 		c.keepNear(ticket, a, &e, data, max(e.stamp, stamps[0]), v)
 	}
-	if what == isLease && e.id == lease.id {
+	if what == isLease && e.id == lease.id() {
 		what = isVacant // the attempt that took it lost its reply
 	}
 	f := found{what: what, id: e.id, head: data[:min(headSize, len(data))], stamps: stamps, created: e.created, softExpiry: e.softExpiry}
@@ -145,15 +145,16 @@ func (c *Cached[K, V]) decode(ctx context.Context, a *address[K], e *envelope, v
 	return isValue
 }
 
-func (c *Cached[K, V]) newLease() *envelope {
-	return &envelope{flags: flagLease, id: newID(), created: time.Now().UnixMicro(), fingerprint: c.fingerprint}
+func (c *Cached[K, V]) newLease(now time.Time) lease {
+	e := envelope{flags: flagLease, id: newID(), created: now.UnixMicro(), fingerprint: c.fingerprint}
+	return e.bytes()
 }
 
 // takeLease reads the entry and its tags' stamps, or takes the lease if nothing is there, in one round trip.
-func (c *Cached[K, V]) takeLease(ctx context.Context, lease *envelope, a *address[K], left []time.Duration) ([]byte, []int64, error) {
-	op, cancel := c.client.opContext(ctx)
+func (c *Cached[K, V]) takeLease(ctx context.Context, now time.Time, lease lease, a *address[K], left []time.Duration) ([]byte, []int64, error) {
+	op, cancel := c.client.opContextFrom(ctx, now)
 	defer cancel()
-	values, stamps, err := c.client.store.Lease(op, lease.bytes(), leaseTTL, []string{a.key}, a.tags, left)
+	values, stamps, err := c.client.store.Lease(op, lease, leaseTTL, []string{a.key}, a.tags, left)
 	if c.client.report(ctx, err) == nil {
 		err = c.client.ensureStamp(ctx, stamps)
 	}

@@ -37,9 +37,9 @@ func (c *Cached[K, V]) newLoad(ctx context.Context, addresses ...*address[K]) *l
 }
 
 // leasedLoad makes a load whose results replace lease, and opens it for boarding.
-func (c *Cached[K, V]) leasedLoad(ctx context.Context, lease *envelope, stamp int64, addresses ...*address[K]) *load[K, V] {
-	l := c.makeLoad(ctx, lease.id, addresses)
-	l.newID = lease.id
+func (c *Cached[K, V]) leasedLoad(ctx context.Context, lease lease, stamp int64, addresses ...*address[K]) *load[K, V] {
+	l := c.makeLoad(ctx, lease.id(), addresses)
+	l.newID = lease.id()
 	l.head = lease.head()
 	l.lease = l.head
 	l.stamp = stamp
@@ -318,7 +318,7 @@ func (l *load[K, V]) renewLease() {
 }
 
 // giveUp frees leases that may have been taken although the attempt failed.
-func (c *Client) giveUp(ctx context.Context, lease *envelope, keys ...string) {
+func (c *Client) giveUp(ctx context.Context, lease lease, keys ...string) {
 	c.freeLater(ctx, &flight{keys: keys, lease: lease.head()})
 }
 

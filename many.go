@@ -219,7 +219,7 @@ func (m *many[K, V]) loadBatch(ctx context.Context, misses []*item[K, V], out *O
 		m.callBatch(ctx, keyed)
 		return others
 	}
-	lease := m.c.newLease()
+	lease := m.c.newLease(time.Now())
 	mine, stamp, err := m.takeLeases(ctx, lease, keyed)
 	if err != nil {
 		out.StoreErr, m.down = err, true
@@ -234,7 +234,7 @@ func (m *many[K, V]) loadBatch(ctx context.Context, misses []*item[K, V], out *O
 }
 
 // flyBatch loads what is leased in one call.
-func (m *many[K, V]) flyBatch(ctx context.Context, lease *envelope, stamp int64, mine []*item[K, V]) {
+func (m *many[K, V]) flyBatch(ctx context.Context, lease lease, stamp int64, mine []*item[K, V]) {
 	m.c.client.stats.misses.Add(int64(len(mine)))
 	l := m.c.leasedLoad(ctx, lease, stamp, addressesOf(mine)...)
 	values, err := l.fly(ctx, func(ctx context.Context) ([]V, error) { return m.c.runBatch(ctx, argsOf(mine)) })
@@ -269,7 +269,7 @@ func (m *many[K, V]) deliver(items []*item[K, V], values []V, err error) {
 
 // takeLeases puts lease on as many of items as have nothing or nothing usable in the store, and returns those. What is
 // of no use is removed after the first attempt and leased in a second one.
-func (m *many[K, V]) takeLeases(ctx context.Context, lease *envelope, items []*item[K, V]) (mine []*item[K, V], stamp int64, err error) {
+func (m *many[K, V]) takeLeases(ctx context.Context, lease lease, items []*item[K, V]) (mine []*item[K, V], stamp int64, err error) {
 	mine, useless, stamp, err := m.tryLeases(ctx, lease, items)
 	if err == nil && len(useless) > 0 {
 		if err = m.remove(ctx, useless); err == nil {
@@ -285,11 +285,11 @@ func (m *many[K, V]) takeLeases(ctx context.Context, lease *envelope, items []*i
 }
 
 // tryLeases is one attempt at it.
-func (m *many[K, V]) tryLeases(ctx context.Context, lease *envelope, items []*item[K, V]) (mine, useless []*item[K, V], stamp int64, err error) {
+func (m *many[K, V]) tryLeases(ctx context.Context, lease lease, items []*item[K, V]) (mine, useless []*item[K, V], stamp int64, err error) {
 	tags := tagsOf(items)
 	op, cancel := m.c.client.opContext(ctx)
 	defer cancel()
-	values, stamps, err := m.c.client.store.Lease(op, lease.bytes(), leaseTTL, keysOf(items), tags, nil)
+	values, stamps, err := m.c.client.store.Lease(op, lease, leaseTTL, keysOf(items), tags, nil)
 	if m.c.client.report(ctx, err) == nil {
 		err = m.c.client.ensureStamp(ctx, stamps)
 	}
@@ -302,7 +302,7 @@ func (m *many[K, V]) tryLeases(ctx context.Context, lease *envelope, items []*it
 	}
 	for _, it := range items {
 		switch {
-		case it.what == isVacant, it.what == isLease && it.entry.id == lease.id:
+		case it.what == isVacant, it.what == isLease && it.entry.id == lease.id():
 			mine = append(mine, it)
 		case it.what == isValue: // since readHits
 			m.hit(ctx, it, known)

@@ -79,15 +79,15 @@ func (c *Cached[K, V]) PutMany(ctx context.Context, args []K, values []V) error 
 // putItems is [Cached.put] for many. What can't be stored is reset: what was there is out of date.
 func (c *Cached[K, V]) putItems(ctx context.Context, items []*item[K, V]) (errs []error) {
 	defer c.client.feed.changed(entryID{}, keysOf(items)...)
-	lease := c.newLease()
+	lease := c.newLease(time.Now())
 	op, cancel := c.client.opContext(ctx)
 	defer cancel()
-	leases, ttls := slices.Repeat([][]byte{lease.bytes()}, len(items)), slices.Repeat([]time.Duration{leaseTTL}, len(items))
+	leases, ttls := slices.Repeat([][]byte{lease}, len(items)), slices.Repeat([]time.Duration{leaseTTL}, len(items))
 	_, stamps, err := c.client.store.Set(op, nil, keysOf(items), leases, ttls, c.tags[:1])
 	if c.client.report(ctx, err) != nil {
 		return c.putItemsFailed(items, err)
 	}
-	good, values, ttls, errs := c.encodeItems(items, lease.id, stamps[0])
+	good, values, ttls, errs := c.encodeItems(items, lease.id(), stamps[0])
 	if len(good) == 0 {
 		return errs
 	}

@@ -39,20 +39,45 @@ func (s *scanned) scan(data []byte) error {
 	return nil
 }
 
+// scalars has, by its first byte, the length of a value whose first byte alone tells it, and 0 for all others.
+var scalars = func() (lengths [256]uint8) {
+	for i := range lengths {
+		switch c := byte(i); {
+		case msgpcode.IsFixedNum(c), c == msgpcode.Nil, c == msgpcode.False, c == msgpcode.True:
+			lengths[i] = 1
+		case msgpcode.IsFixedString(c):
+			lengths[i] = 1 + c&msgpcode.FixedStrMask
+		case c == msgpcode.Float, c == msgpcode.Double:
+			lengths[i] = 1 + 4<<(c-msgpcode.Float)
+		case c >= msgpcode.Uint8 && c <= msgpcode.Uint64:
+			lengths[i] = 1 + 1<<(c-msgpcode.Uint8)
+		case c >= msgpcode.Int8 && c <= msgpcode.Int64:
+			lengths[i] = 1 + 1<<(c-msgpcode.Int8)
+		}
+	}
+	return lengths
+}()
+
 // value goes past one value.
 func (s *scanned) value(depth int) error {
 	if depth > maxDepth {
 		return errTooDeep
 	}
-	c, err := s.ReadByte()
-	if err != nil {
+	if s.pos == len(s.data) {
 		return errShort
 	}
+	c := s.data[s.pos]
+	if n := int(scalars[c]); n > 0 {
+		if n > len(s.data)-s.pos {
+			return errShort
+		}
+		s.pos += n
+		return nil
+	}
+	s.pos++
+	var err error
 	bytes, items := 0, 0
 	switch {
-	case msgpcode.IsFixedNum(c), c == msgpcode.Nil, c == msgpcode.False, c == msgpcode.True:
-	case msgpcode.IsFixedString(c):
-		bytes = int(c & msgpcode.FixedStrMask)
 	case msgpcode.IsFixedArray(c):
 		items = int(c & msgpcode.FixedArrayMask)
 	case msgpcode.IsFixedMap(c):
@@ -63,12 +88,6 @@ func (s *scanned) value(depth int) error {
 		if bytes, err = s.length(1 << (c - msgpcode.Ext8)); err == nil {
 			bytes, err = s.ext(bytes)
 		}
-	case c == msgpcode.Float, c == msgpcode.Double:
-		bytes = 4 << (c - msgpcode.Float)
-	case c >= msgpcode.Uint8 && c <= msgpcode.Uint64:
-		bytes = 1 << (c - msgpcode.Uint8)
-	case c >= msgpcode.Int8 && c <= msgpcode.Int64:
-		bytes = 1 << (c - msgpcode.Int8)
 	case c >= msgpcode.FixExt1 && c <= msgpcode.FixExt16:
 		bytes, err = s.ext(1 << (c - msgpcode.FixExt1))
 	case c >= msgpcode.Str8 && c <= msgpcode.Str32:

@@ -17,9 +17,10 @@ func (c *Cached[K, V]) refresh(ctx context.Context, a *address[K], out *Outcome)
 		if c.client.breaker.open.Load() || c.client.isClosed() || loading(ctx, c.client, a.key) {
 			return c.bypass(ctx, a, out, start)
 		}
-		lease := c.newLease()
+		now := time.Now()
+		lease := c.newLease(now)
 		var old V
-		f, err := c.look(ctx, a, lease, &old)
+		f, err := c.look(ctx, now, a, lease, &old)
 		if err != nil {
 			return c.failOpen(ctx, a, out, start, err)
 		}

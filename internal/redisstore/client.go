@@ -79,10 +79,26 @@ type detour struct {
 
 func (d detour) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-func (d detour) ProcessHook(redis.ProcessHook) redis.ProcessHook { return d.to.Process }
+func (d detour) ProcessHook(redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		glance(ctx)
+		return d.to.Process(ctx, cmd)
+	}
+}
 
 func (d detour) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return d.pipes.exec
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		glance(ctx)
+		return d.pipes.exec(ctx, cmds)
+	}
+}
+
+// glance tells a ctx of the root package that go-redis asks for Done once to look whether ctx has ended, before it takes
+// a connection that is free, and again before it waits for anything.
+func glance(ctx context.Context) {
+	if g, ok := ctx.(interface{ Glance() }); ok {
+		g.Glance()
+	}
 }
 
 // pipes are pipelines to be used again. They cost five allocations each.

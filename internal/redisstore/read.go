@@ -106,6 +106,15 @@ func (s *Store) Lease(ctx context.Context, lease []byte, ttl time.Duration, keys
 	if err != nil {
 		return nil, nil, err
 	}
+	if s.single && len(keys) == 1 { // elsewhere to read takes two commands as well
+		if s.expected.has(keys[0]) {
+			values, stamps, err := s.Get(ctx, keys, tags, left)
+			if err != nil || values[0] != nil {
+				return values, stamps, err
+			}
+		}
+		defer func() { s.expected.note(keys[0], err == nil && values[0] != nil) }()
+	}
 	cmds := make([]redis.Cmder, 0, len(keys)+1)
 	var value, px any = lease, ms // boxed once for all keys
 	for _, key := range keys {

@@ -29,14 +29,15 @@ const NoExpiry time.Duration = -1
 // wait for a reply it ends at once only where calls run in goroutines of their own, see [New]; elsewhere that ends
 // with the deadline.
 type Store struct {
-	client redis.UniversalClient
-	err    error // why client can't be used
-	cmds   commander
-	pipes  *pipes
-	single bool   // all keys are in one place
-	solo   bool   // a single command goes without a pipeline
-	guard  *guard // nil if client honours deadlines by itself
-	watch  *watcher
+	client   redis.UniversalClient
+	err      error // why client can't be used
+	cmds     commander
+	pipes    *pipes
+	single   bool // all keys are in one place
+	solo     bool // a single command goes without a pipeline
+	expected *expected
+	guard    *guard // nil if client honours deadlines by itself
+	watch    *watcher
 }
 
 // New returns a Store on rdb, which stays the caller's to close. It does no I/O. If rdb can't be used, [Store.Err]
@@ -46,7 +47,7 @@ type Store struct {
 // by now. The copy honours the deadlines of contexts and never repeats a command. All other clients
 // are used as they are: a Cluster client with ContextTimeoutEnabled directly, any other in a goroutine for each call.
 func New(rdb redis.UniversalClient) *Store {
-	s := &Store{client: rdb, err: check(rdb), cmds: rdb}
+	s := &Store{client: rdb, err: check(rdb), cmds: rdb, expected: newExpected()}
 	switch rdb := rdb.(type) {
 	case *redis.Client:
 		if s.err == nil {

@@ -61,6 +61,9 @@ func (s *Store) Expire(ctx context.Context, head []byte, ttl time.Duration, keys
 // Delete implements the root package's Store. A key of another type is removed if head is nil, and matches no head. If
 // an attempt is repeated after a lost reply, done says that nothing was there.
 func (s *Store) Delete(ctx context.Context, head []byte, keys []string) (done []bool, err error) {
+	for _, key := range keys {
+		s.expected.note(key, false)
+	}
 	return s.runEach(ctx, "delete", deleteScript, keys, head)
 }
 
