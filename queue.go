@@ -25,6 +25,10 @@ type queue struct {
 	stop    func()          // ends changes
 
 	last error // what the last attempt of a first waiter gave
+
+	released  bool      // for all, and nobody of the queue has tried since
+	rivals    bool      // after the last such release somebody else was quicker
+	notBefore time.Time // the first waiter does not try before that
 }
 
 // A waiter is a place in a queue. Whoever takes a waiter out of the queue, under queues.mu, decides what becomes of it.
@@ -168,11 +172,16 @@ func (w *waiter) waitAsFirst(waiting context.Context, tryNow bool) error {
 				timed = true
 			}
 		}
-		if !l.c.queues.begin(w) {
+		pause, ok := l.c.queues.begin(w)
+		if pause > 0 {
+			timer.Reset(pause)
+			continue
+		}
+		if !ok {
 			continue // granted or again tells how it ends
 		}
 		err := l.attempt(waiting)
-		l.c.queues.tried(w)
+		l.c.queues.tried(w, err)
 		if err == nil || isPermanent(err) {
 			return err
 		}
@@ -194,18 +203,25 @@ func (w *waiter) waitAsFirst(waiting context.Context, tryNow bool) error {
 	}
 }
 
-// begin says whether w may try by itself.
-func (qs *queues) begin(w *waiter) bool {
+// begin says whether w may try by itself, or for how long it has to stand back before that.
+func (qs *queues) begin(w *waiter) (pause time.Duration, ok bool) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
+	if pause = time.Until(w.queue.notBefore); pause > 0 {
+		return pause, false
+	}
 	w.trying, w.missed = !w.offered, w.offered
-	return w.trying
+	return 0, w.trying
 }
 
-func (qs *queues) tried(w *waiter) {
+// tried takes note of what an attempt of w gave.
+func (qs *queues) tried(w *waiter, err error) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
 	w.trying = false
+	if q := w.queue; q.released && (err == nil || errors.Is(err, w.lease.terms.taken)) {
+		q.released, q.rivals = false, err != nil
+	}
 }
 
 // pollTime is when to look again after a failed attempt, if nothing is known about the holder.

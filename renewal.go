@@ -19,7 +19,8 @@ type renewals struct {
 	mu      sync.Mutex
 	leases  leaseHeap
 	running bool
-	wake    chan struct{} // the first lease is due earlier than before
+	wake    chan struct{} // a lease is due before next
+	next    time.Time     // when the goroutine looks again
 	checks  int           // how often somebody has released a lock by force
 }
 
@@ -40,10 +41,11 @@ func (r *renewals) plan(l *Lease, due time.Time) {
 		heap.Fix(&r.leases, l.renewal.place)
 	}
 	if !r.running {
-		r.wake = make(chan struct{}, 1)
+		r.wake, r.next = make(chan struct{}, 1), due
 		r.running = l.c.spawn(l.c.renewLeases)
 	}
-	if l.renewal.place == 0 {
+	if due.Before(r.next) {
+		r.next = due
 		select {
 		case r.wake <- struct{}{}:
 		default:
@@ -72,11 +74,15 @@ func (r *renewals) take(now time.Time) (due []*Lease, next time.Duration) {
 			soon = now.Add(due[0].claim.TTL / 12)
 		}
 		if first.renewal.due.After(soon) {
-			return due, first.renewal.due.Sub(now)
+			break
 		}
 		due = append(due, heap.Pop(&r.leases).(*Lease))
 	}
-	return due, time.Hour
+	r.next = now.Add(time.Hour)
+	if len(r.leases) > 0 && r.leases[0].renewal.due.Before(r.next) {
+		r.next = r.leases[0].renewal.due
+	}
+	return due, r.next.Sub(now)
 }
 
 // all gives all leases, which stay planned as they are.
