@@ -197,7 +197,7 @@ func turn(t *testing.T, rng *rand.Rand, lock acquirer, h *heldBy) {
 // soon says whether a condition holds, or will as soon as the goroutines have run that are due at this moment.
 func soon(condition func() bool) bool {
 	if !condition() {
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 	}
 	return condition()
 }
