@@ -246,14 +246,14 @@ func (l *load[K, V]) store(added []string) {
 	op, cancel := l.c.client.opContext(ctx)
 	defer cancel()
 	tickets := l.nearTickets()
-	done, _, err := l.c.client.store.Set(op, l.head, l.keys, l.encoded, l.ttls, tags.list)
+	done, stamps, err := l.c.client.store.Set(op, l.head, l.keys, l.encoded, l.ttls, tags.list)
 	if l.storeErr = l.c.client.report(ctx, err); err != nil {
 		if l.lease != nil {
 			l.c.client.freeLater(ctx, l.flight)
 		}
 		return
 	}
-	l.keepNear(tickets, done)
+	l.keepNear(tickets, done, stamps)
 	dropped := count(done, false)
 	l.c.client.stats.dropped.Add(dropped)
 	if l.refreshes && dropped > 0 {

@@ -148,8 +148,12 @@ func (l *load[K, V]) nearTickets() []nearTicket {
 	return tickets
 }
 
-// keepNear keeps what has been stored. It goes by the stored form, since that is what the others get.
-func (l *load[K, V]) keepNear(tickets []nearTicket, done []bool) {
+// keepNear keeps what has been stored. It goes by the stored form, since that is what the others get, and by the stamps of the tags as
+// they were then: of a reset during the load, this process may not have been told.
+func (l *load[K, V]) keepNear(tickets []nearTicket, done []bool, stamps []int64) {
+	if len(tickets) == 0 || !fresh(l.stamp, stamps) {
+		return
+	}
 	for i, t := range tickets {
 		if !done[i] || t.slot == nil {
 			continue
@@ -158,7 +162,7 @@ func (l *load[K, V]) keepNear(tickets []nearTicket, done []bool) {
 		var v V
 		e, _ := parseEnvelope(l.encoded[i])
 		if l.c.decode(l.ctx, l.addresses[i], &e, &v) == isValue {
-			l.c.keepNear(t, l.addresses[i], &e, l.encoded[i], l.stamp, &v)
+			l.c.keepNear(t, l.addresses[i], &e, l.encoded[i], max(l.stamp, stamps[0]), &v)
 		}
 	}
 }

@@ -46,6 +46,8 @@ func Run(t *testing.T, newBackend func(t *testing.T) Backend) {
 		{"Semaphores", semaphores},
 		{"Renewal", renewal},
 		{"Watch", watch},
+		{"Follow", follows},
+		{"Left", left},
 		{"Lifecycle", lifecycle},
 		{"History", histories},
 	} {

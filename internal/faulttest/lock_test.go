@@ -64,7 +64,6 @@ func TestLockRoundTrips(t *testing.T) {
 	var leases [n]*cachify.Lease
 	keep := func(i int64, lease *cachify.Lease, err error) error { leases[i] = lease; return err }
 	release := func(i int64) error { return leases[i].Release(ctx) }
-	releaseMany := func(i int64) error { return leases[i].Release(ctx) }
 	held := func(err error) error {
 		if errors.Is(err, cachify.ErrLocked) {
 			return nil
@@ -114,7 +113,7 @@ func TestLockRoundTrips(t *testing.T) {
 			l, err := many.AcquireMany(ctx, []int{int(4 * i), int(4*i + 1), int(4*i + 2)})
 			return keep(i, l, err)
 		}, 1},
-		{"Release of many", n / 4, releaseMany, 1},
+		{"Release of many", n / 4, release, 1},
 	} {
 		server.ResetCalls()
 		before := counter.trips.Load()
@@ -129,7 +128,7 @@ func TestLockRoundTrips(t *testing.T) {
 			t.Errorf("%s: %d round trips for %d calls, want %d for each", test.name, trips, test.calls, test.trips)
 		}
 	}
-	for range 3 { // a hand-over, with the waiter's fencing token
+	for i := range 4 { // a hand-over, with the waiter's fencing token
 		lease, err := fenced.TryAcquire(ctx, 0)
 		noError(t, err)
 		next = acquire(func() (*cachify.Lease, error) { return fenced.Acquire(ctx, 0) })
@@ -142,7 +141,7 @@ func TestLockRoundTrips(t *testing.T) {
 		noError(t, got.err)
 		_, err = got.lease.Fence(ctx)
 		noError(t, err)
-		if trips := counter.trips.Load() - before; trips != 1 {
+		if trips := counter.trips.Load() - before; trips != 1 && i > 0 { // its script is new to the server at first
 			t.Errorf("a hand-over took %d round trips: %s", trips, list(server.Calls()))
 		}
 		noError(t, got.lease.Release(ctx))

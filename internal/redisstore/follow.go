@@ -22,6 +22,11 @@ const followPing = time.Second
 // followChannels is to how many channels and patterns a connection is subscribed.
 const followChannels = 3
 
+// keyspace is how the patterns of keyspace notifications begin, of any database. In an escaped prefix no star stands alone.
+//
+// https://redis.io/docs/latest/develop/pubsub/keyspace-notifications/
+const keyspace = "__keyspace@*__:"
+
 // Follow implements the root package's Followed, over one connection of its own, on a Cluster one to each master. The scripts
 // that change something publish it in the same step. Where the server has keyspace notifications switched on
 // (notify-keyspace-events with K and g, x, e), deletions by others, expiry and eviction are told of as well.
@@ -37,6 +42,7 @@ func (s *Store) Follow(prefix, stampKey string, f follow.Follower) (stop func())
 	}()
 	return func() {
 		cancel()
+		run.end()
 		select {
 		case <-done:
 		case <-time.After(closeTimeout):
@@ -52,6 +58,7 @@ type followRun struct {
 
 	mu       sync.Mutex // the connections of a Cluster take turns with the follower
 	follower follow.Follower
+	ended    bool // nothing is told any more
 }
 
 func (r *followRun) run(ctx context.Context) {
@@ -59,7 +66,6 @@ func (r *followRun) run(ctx context.Context) {
 		if r.connections(ctx) {
 			failures = 0
 		}
-		r.tell(func(f follow.Follower) { f.Live(false) })
 		pause(ctx, failures)
 	}
 }
@@ -67,7 +73,15 @@ func (r *followRun) run(ctx context.Context) {
 func (r *followRun) tell(what func(follow.Follower)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	what(r.follower)
+	if !r.ended {
+		what(r.follower)
+	}
+}
+
+func (r *followRun) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = true
 }
 
 // connections follows until one of the connections is lost or there are other masters. It says whether all changes were
@@ -94,6 +108,8 @@ func (r *followRun) connections(ctx context.Context) (live bool) {
 	if live = ctx.Err() == nil; live {
 		r.tell(func(f follow.Follower) { f.Live(true) })
 	}
+	<-ctx.Done()
+	r.tell(func(f follow.Follower) { f.Live(false) }) // at once: what still goes on may wait for a server that hangs
 	_ = group.Wait()
 	return live
 }
@@ -153,7 +169,7 @@ func (r *followRun) connection(ctx context.Context, node *redis.Client, confirme
 	connect, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	glob := escapeGlob(r.prefix) + "*"
-	if err := ps.PSubscribe(connect, glob, "__keyspace@*__:"+glob); err != nil {
+	if err := ps.PSubscribe(connect, glob, keyspace+glob); err != nil {
 		return err
 	}
 	if err := ps.Subscribe(connect, r.stampKey); err != nil {
@@ -208,7 +224,7 @@ func (r *followRun) hear(msg *redis.Message) {
 		if stamp, tags, ok := parseAdvance(msg.Payload); ok {
 			r.tell(func(f follow.Follower) { f.Advanced(stamp, tags) })
 		}
-	case strings.HasPrefix(msg.Channel, "__keyspace@"):
+	case strings.HasPrefix(msg.Pattern, keyspace):
 		_, key, _ := strings.Cut(msg.Channel, "__:")
 		switch msg.Payload {
 		case "del", "expired", "evicted", "rename_from", "move_from":
