@@ -146,6 +146,8 @@ func (n *near) keep(t nearTicket, key string, e *nearEntry) {
 	defer t.slot.mu.Unlock()
 	if t.slot.changes == t.changes || t.slot.changes == t.changes+1 && t.slot.last == e.id {
 		n.cache.Set(key, e)
+	} else if old, ok := n.cache.GetEntryQuietly(key); ok && old.Value.id != e.id {
+		n.cache.Invalidate(key) // it may be the older one
 	}
 }
 

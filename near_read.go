@@ -87,6 +87,9 @@ func (c *Cached[K, V]) nearValue(key string, e *nearEntry) (v V, err error) {
 	case error:
 		return v, kept
 	}
+	if e.data == nil { // of another wrapper, whose type only looks the same
+		return v, errNoValue
+	}
 	return c.nearDecode(key, e.data)
 }
 
