@@ -240,7 +240,7 @@ func TestOnceWaitEndsDuringAnAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &faultyStore{Store: cachify.Memory()}
 		p := newPuppet(t)
-		c := newClient(t, store, &cachify.Options{OpTimeout: time.Minute})
+		c := newClient(t, store, &cachify.Options{OpTimeout: 3 * time.Second})
 		o := newOnce(c, p.fn, &cachify.OnceOptions{Wait: time.Hour})
 		first := do(t.Context(), o)
 		r := p.next(t)

@@ -144,9 +144,10 @@ func (s *Store) Holders(ctx context.Context, key string, semaphore bool) (tokens
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
-	now, sh := s.now(), s.shard(key)
+	sh := s.shard(key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	now := s.now() // read under the lock, so that a renewal just before it leaves nobody more than its TTL
 	if semaphore {
 		slots, err := sh.semaphore(key, now)
 		for token, until := range slots {
