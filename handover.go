@@ -6,12 +6,10 @@ import (
 )
 
 // After this many holdings in a row, or when they have lasted this long, a process no longer hands a lease over among its own
-// waiters but releases it for all. If other processes were quicker the last time, its waiters then stand back for a moment, so that
-// those come first: they would have the better chance, being awake.
+// waiters but releases it for all.
 const (
 	maxRun     = 8
 	maxRunTime = 100 * time.Millisecond
-	standBack  = 3 * time.Millisecond
 )
 
 // A run is a number of holdings of one key that follow on one another within this process, each handed over by the one before.
@@ -41,11 +39,7 @@ func (l *Lease) presentRun() run {
 // it is no longer l's: there was such a waiter, and the turn of this process was not over.
 func (l *Lease) handOver(ctx context.Context) (ok bool, err error) {
 	r := l.presentRun()
-	if len(l.claim.Keys) > 1 {
-		return false, nil
-	}
-	if r.over() {
-		l.c.queues.standBack(l.Key())
+	if len(l.claim.Keys) > 1 || r.over() {
 		return false, nil
 	}
 	holder := l // or a waiter that it was handed over to, and that has given up in the meantime
@@ -66,18 +60,6 @@ func (l *Lease) handOver(ctx context.Context) (ok bool, err error) {
 		holder = w.lease
 	}
 	return holder != l, holder.leftBehind(l, nil)
-}
-
-// standBack is called before key is released for all.
-func (qs *queues) standBack(key string) {
-	qs.mu.Lock()
-	defer qs.mu.Unlock()
-	if q := qs.byKey[key]; q != nil {
-		q.released = true
-		if q.rivals {
-			q.notBefore = time.Now().Add(standBack)
-		}
-	}
 }
 
 // leftBehind sees to it that what holder has is given back, unless holder is l, whose own release sees to it. It then returns err,

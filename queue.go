@@ -26,9 +26,7 @@ type queue struct {
 
 	last error // what the last attempt of a first waiter gave
 
-	released  bool      // for all, and nobody of the queue has tried since
-	rivals    bool      // after the last such release somebody else was quicker
-	notBefore time.Time // the first waiter does not try before that
+	turns turns
 }
 
 // A waiter is a place in a queue. Whoever takes a waiter out of the queue, under queues.mu, decides what becomes of it.
@@ -109,6 +107,7 @@ func (qs *queues) remove(w *waiter, holds, tryNow bool) (left bool) {
 	w.left = true
 	q := w.queue
 	if holds {
+		q.turns.taken()
 		q.last = w.lease.takenError() // for those who go on waiting
 	}
 	i := slices.Index(q.waiters, w)
@@ -155,7 +154,8 @@ func (w *waiter) waitAsFirst(waiting context.Context, tryNow bool) error {
 	l := w.lease
 	timer := time.NewTimer(l.pollTime())
 	defer timer.Stop()
-	for failures, timed := 0, false; ; tryNow = false {
+	failures, timed, standingBack := 0, false, false
+	for ; ; tryNow = false {
 		if !tryNow {
 			select {
 			case <-w.granted:
@@ -166,14 +166,15 @@ func (w *waiter) waitAsFirst(waiting context.Context, tryNow bool) error {
 				return ErrClosed
 			case <-w.queue.changes:
 				timed = false
+				l.c.queues.released(w.queue)
 			case <-w.again:
 				timed = false
 			case <-timer.C:
-				timed = true
+				timed = !standingBack
 			}
 		}
 		pause, ok := l.c.queues.begin(w)
-		if pause > 0 {
+		if standingBack = pause > 0; standingBack {
 			timer.Reset(pause)
 			continue
 		}
@@ -181,7 +182,7 @@ func (w *waiter) waitAsFirst(waiting context.Context, tryNow bool) error {
 			continue // granted or again tells how it ends
 		}
 		err := l.attempt(waiting)
-		l.c.queues.tried(w, err)
+		l.c.queues.tried(w)
 		if err == nil || isPermanent(err) {
 			return err
 		}
@@ -207,21 +208,25 @@ func (w *waiter) waitAsFirst(waiting context.Context, tryNow bool) error {
 func (qs *queues) begin(w *waiter) (pause time.Duration, ok bool) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
-	if pause = time.Until(w.queue.notBefore); pause > 0 {
+	if pause = time.Until(w.queue.turns.notBefore); pause > 0 {
 		return pause, false
 	}
 	w.trying, w.missed = !w.offered, w.offered
 	return 0, w.trying
 }
 
-// tried takes note of what an attempt of w gave.
-func (qs *queues) tried(w *waiter, err error) {
+// tried is called when an attempt of w is over.
+func (qs *queues) tried(w *waiter) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
 	w.trying = false
-	if q := w.queue; q.released && (err == nil || errors.Is(err, w.lease.terms.taken)) {
-		q.released, q.rivals = false, err != nil
-	}
+}
+
+// released is called when q has been told of a change of its key.
+func (qs *queues) released(q *queue) {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	q.turns.release()
 }
 
 // pollTime is when to look again after a failed attempt, if nothing is known about the holder.

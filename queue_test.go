@@ -87,7 +87,10 @@ func TestWaitersAreServedInTheirOrder(t *testing.T) {
 				if !slices.Equal(got, want) {
 					t.Errorf("served in the order %v, want %v", got, want)
 				}
-				equal(t, "all were served after", time.Since(began), time.Duration(len(want))*time.Millisecond)
+				took := time.Since(began) - time.Duration(len(want))*time.Millisecond
+				if took < 0 || took > 2*time.Millisecond { // after eight holdings they stand back for others, once
+					t.Errorf("the holdings began up to %v late", took)
+				}
 				equal(t, "held", r.held(t), false)
 			})
 		})
