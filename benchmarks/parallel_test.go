@@ -63,12 +63,13 @@ func BenchmarkParallelHit(b *testing.B) {
 
 // hitRate gives how many hits some goroutines had in a second.
 func hitRate(b *testing.B, way hitWay, goroutines int) float64 {
-	ctx := context.Background()
 	hits := make([]int, goroutines)
 	start := time.Now()
 	var group sync.WaitGroup
 	for g := range goroutines {
 		group.Go(func() {
+			ctx, cancel := context.WithCancel(context.Background()) // as a request has
+			defer cancel()
 			for i := g; time.Since(start) < roundTime; i += goroutines + 1 {
 				k := i % parallelKeys
 				if u, err := way.get(ctx, k); err != nil || u.ID != int64(k) {

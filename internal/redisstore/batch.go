@@ -204,17 +204,17 @@ func (p place) read(mgetAll bool, left []time.Duration) (value []byte, stamps []
 	b, cmds := p.batch, p.batch.cmds
 	if !mgetAll {
 		value, _ = bytesOf(cmds[p.key].(*redis.StringCmd))
-		if b.shared {
-			value = bytes.Clone(value)
-		}
 		cmds = cmds[len(b.keys):]
 	}
 	replies := cmds[0].(*redis.SliceCmd).Val()
 	if mgetAll && len(replies) > len(b.keys) {
 		if text, ok := replies[p.key].(string); ok {
-			value = []byte(text)
+			value = bytesIn(text)
 		}
 		replies = replies[len(b.keys):]
+	}
+	if b.shared {
+		value = bytes.Clone(value)
 	}
 	if value == nil || len(replies) != len(b.tags) {
 		return nil, nil, false

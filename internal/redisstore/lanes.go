@@ -122,16 +122,19 @@ func (l *lanes) lane(ctx context.Context, key, stamp string) *lane {
 	return l.more[r]
 }
 
+func (l *lanes) all() []*lane {
+	if l.sole != nil {
+		return []*lane{l.sole}
+	}
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return slices.Collect(maps.Values(l.more))
+}
+
 // close waits until nothing is under way, but not for longer than closeTimeout.
 func (l *lanes) close() {
-	l.mu.RLock()
-	all := slices.Collect(maps.Values(l.more))
-	l.mu.RUnlock()
-	if l.sole != nil {
-		all = append(all, l.sole)
-	}
 	timeout := time.After(closeTimeout)
-	for _, lane := range all {
+	for _, lane := range l.all() {
 		ended := lane.ended()
 		if ended == nil {
 			continue

@@ -49,7 +49,7 @@ func (s *Store) getAtOnce(ctx context.Context, keys, tags []string, left []time.
 	values := make([][]byte, len(keys))
 	for i := range keys {
 		if v, ok := replies[i].(string); ok {
-			values[i] = []byte(v)
+			values[i] = bytesIn(v)
 		}
 	}
 	if len(tags) == 0 {
@@ -217,6 +217,14 @@ func bytesOf(cmd *redis.StringCmd) ([]byte, error) {
 		return nil, nil
 	}
 	return nil, err
+}
+
+// bytesIn is bytesOf for a string in the reply of another command, which nobody else may use then.
+func bytesIn(reply string) []byte {
+	var cmd redis.StringCmd
+	cmd.SetVal(reply)
+	b, _ := bytesOf(&cmd)
+	return b
 }
 
 // stampsOf gives a list of stamps; what is absent or no stamp is 0.
