@@ -33,6 +33,7 @@ func (c *Client) report(ctx context.Context, err error) error {
 		if c.breaker.failures.Load() != 0 {
 			c.breaker.failures.Store(0)
 		}
+	case isRepeated(err): // one failure, whatever number of calls it has met
 	case ended(ctx) == nil: // else it is the caller who ended it, which says nothing about the store
 		c.failed(err)
 	}

@@ -59,6 +59,11 @@ type Options struct {
 	// Default: none.
 	Near *NearOptions
 
+	// NoPipeline sends each read of Get as a command of its own. Otherwise, while more than a few callers read from Redis at
+	// the same time, their reads travel together: those that are asked for while others are under way, in one request.
+	// Default: false.
+	NoPipeline bool
+
 	// Codec turns values into bytes and back for wrappers that do not name one.
 	// Default: [MsgPack].
 	Codec Codec
@@ -110,6 +115,9 @@ func New(store Store, opts *Options) *Client {
 		c.opts = *opts
 	}
 	c.err = errors.Join(checkStore(store), c.opts.check())
+	if c.opts.NoPipeline {
+		c.store = plainly(store)
+	}
 	c.opts.setDefaults()
 	c.deadlines.bubble = inBubble(time.Now())
 	c.stampKey = stampKey(c.opts.Prefix)

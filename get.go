@@ -159,7 +159,9 @@ func (c *Cached[K, V]) takeLease(ctx context.Context, now time.Time, lease lease
 		err = c.client.ensureStamp(ctx, stamps)
 	}
 	if err != nil {
-		c.client.giveUp(ctx, lease, a.key)
+		if !onlyRead(err) {
+			c.client.giveUp(ctx, lease, a.key)
+		}
 		return nil, nil, err
 	}
 	return values[0], stamps, nil

@@ -1,6 +1,8 @@
 package cachify
 
 import (
+	"errors"
+
 	"github.com/redis/go-redis/v9"
 
 	"github.com/go-cachify/cachify/internal/redisstore"
@@ -16,3 +18,23 @@ import (
 // Replicas would void the promise about Reset, so a client that is set to read from them (ReadOnly, RouteByLatency,
 // RouteRandomly) is refused, and so is a Ring; so is nil. The error comes from the constructors of wrappers.
 func Redis(rdb redis.UniversalClient) Store { return redisstore.New(rdb) }
+
+// plainly gives store without what [Options.NoPipeline] switches off.
+func plainly(store Store) Store {
+	if s, ok := store.(*redisstore.Store); ok {
+		return s.Plain()
+	}
+	return store
+}
+
+// onlyRead says whether a Lease failed before it wrote anything, so that there is nothing to take back.
+func onlyRead(err error) bool {
+	_, ok := errors.AsType[*redisstore.ReadError](err)
+	return ok
+}
+
+// isRepeated says whether err is of a failure that another call has been given already.
+func isRepeated(err error) bool {
+	e, ok := errors.AsType[*redisstore.ReadError](err)
+	return ok && e.Again
+}

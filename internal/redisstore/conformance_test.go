@@ -34,6 +34,18 @@ func TestConformanceOnCluster(t *testing.T) {
 	}
 }
 
+// TestConformanceInACrowd has each read travel as one of many.
+func TestConformanceInACrowd(t *testing.T) {
+	single, cluster := redistest.Start(t).Client(t), redistest.StartCluster(t).Client(t)
+	for name, rdb := range map[string]redis.UniversalClient{"server": single, "cluster": cluster} {
+		t.Run(name, func(t *testing.T) {
+			storetest.Run(t, func(*testing.T) storetest.Backend {
+				return storetest.Backend{Open: func() cachify.Store { return redisstore.Crowded(rdb) }}
+			})
+		})
+	}
+}
+
 func on(rdb redis.UniversalClient) storetest.Backend {
 	return storetest.Backend{Open: func() cachify.Store { return redisstore.New(rdb) }}
 }

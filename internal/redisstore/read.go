@@ -29,7 +29,10 @@ func (s *Store) Get(ctx context.Context, keys, tags []string, left []time.Durati
 // getAtOnce reads keys and tags by one MGET, which a Cluster could not do.
 func (s *Store) getAtOnce(ctx context.Context, keys, tags []string, left []time.Duration) ([][]byte, []int64, error) {
 	cmd := redis.NewSliceCmd(ctx, mget(keys, tags)...)
-	cmds := appendLeft(ctx, []redis.Cmder{cmd}, keys, left)
+	cmds := []redis.Cmder{cmd}
+	if left != nil {
+		cmds = appendLeft(ctx, cmds, keys)
+	}
 	if err := s.exec(ctx, cmds...); err != nil {
 		return nil, nil, failed(ctx, "get", err)
 	}
@@ -46,7 +49,7 @@ func (s *Store) getAtOnce(ctx context.Context, keys, tags []string, left []time.
 	values := make([][]byte, len(keys))
 	for i := range keys {
 		if v, ok := replies[i].(string); ok {
-			values[i] = []byte(v)
+			values[i] = bytesIn(v)
 		}
 	}
 	if len(tags) == 0 {
@@ -60,12 +63,9 @@ func (s *Store) getAtOnce(ctx context.Context, keys, tags []string, left []time.
 	return values, stamps, nil
 }
 
-// appendLeft adds commands that ask how long keys have left, where that is wanted. They come after those that read the keys, so that
+// appendLeft adds commands that ask how long keys have left. They come after those that read the keys, so that
 // the answer is never more than what was left then.
-func appendLeft(ctx context.Context, cmds []redis.Cmder, keys []string, left []time.Duration) []redis.Cmder {
-	if left == nil {
-		return cmds
-	}
+func appendLeft(ctx context.Context, cmds []redis.Cmder, keys []string) []redis.Cmder {
 	for _, key := range keys {
 		cmds = append(cmds, redis.NewIntCmd(ctx, "pttl", key))
 	}
@@ -106,11 +106,28 @@ func (s *Store) Lease(ctx context.Context, lease []byte, ttl time.Duration, keys
 	if err != nil {
 		return nil, nil, err
 	}
+	if s.lanes != nil && len(keys) == 1 && len(tags) > 0 {
+		crowded := s.lanes.enter()
+		defer s.lanes.exit()
+		if crowded && s.err == nil {
+			if values, stamps, ok, err := s.readTogether(ctx, keys[0], tags, left); ok || err != nil {
+				return values, stamps, err
+			}
+		}
+		defer func() {
+			if err == nil {
+				s.lanes.alone(keys[0], len(values[0]), crowded)
+			}
+		}()
+	}
 	if s.single && len(keys) == 1 { // elsewhere to read takes two commands as well
 		if s.expected.has(keys[0]) {
 			values, stamps, err := s.Get(ctx, keys, tags, left)
-			if err != nil || values[0] != nil {
-				return values, stamps, err
+			if err != nil {
+				return nil, nil, &ReadError{Err: err}
+			}
+			if values[0] != nil {
+				return values, stamps, nil
 			}
 		}
 		defer func() { s.expected.note(keys[0], err == nil && values[0] != nil) }()
@@ -133,7 +150,9 @@ func (s *Store) Lease(ctx context.Context, lease []byte, ttl time.Duration, keys
 
 // read sends one command for each of keys and one for all tags, and reads the replies.
 func (s *Store) read(ctx context.Context, what string, cmds []redis.Cmder, keys, tags []string, left []time.Duration) ([][]byte, []int64, error) {
-	cmds = appendLeft(ctx, cmds, keys, left)
+	if left != nil {
+		cmds = appendLeft(ctx, cmds, keys)
+	}
 	if len(tags) > 0 {
 		cmds = append(cmds, redis.NewStringSliceCmd(ctx, mget(tags)...))
 	}
@@ -198,6 +217,14 @@ func bytesOf(cmd *redis.StringCmd) ([]byte, error) {
 		return nil, nil
 	}
 	return nil, err
+}
+
+// bytesIn is bytesOf for a string in the reply of another command, which nobody else may use then.
+func bytesIn(reply string) []byte {
+	var cmd redis.StringCmd
+	cmd.SetVal(reply)
+	b, _ := bytesOf(&cmd)
+	return b
 }
 
 // stampsOf gives a list of stamps; what is absent or no stamp is 0.

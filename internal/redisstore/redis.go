@@ -37,6 +37,7 @@ type Store struct {
 	solo     bool // a single command goes without a pipeline
 	expected *expected
 	guard    *guard // nil if client honours deadlines by itself
+	lanes    *lanes // nil: no read travels with others
 	watch    *watcher
 }
 
@@ -67,8 +68,16 @@ func New(rdb redis.UniversalClient) *Store {
 		s.guard = new(guard)
 	}
 	s.pipes = newPipes(s.cmds)
+	s.lanes = newLanes(s, rdb)
 	s.watch = newWatcher(s.client)
 	return s
+}
+
+// Plain gives s as it is, except that each call of it travels alone. Both are one store.
+func (s *Store) Plain() *Store {
+	plain := *s
+	plain.lanes = nil
+	return &plain
 }
 
 // Err says why the client given to [New] can't be used, and what to do. It is nil if it can.
@@ -80,7 +89,9 @@ func (s *Store) Open() { s.watch.open() }
 // Close is called once for each Open. The last one ends the subscription with its goroutines and connection; it
 // leaves the client alone. It returns nil.
 func (s *Store) Close() error {
-	s.watch.close()
+	if s.watch.close() && s.lanes != nil {
+		s.lanes.close()
+	}
 	return nil
 }
 

@@ -50,13 +50,13 @@ func (w *watcher) open() {
 }
 
 // close waits for the goroutines to end, but not longer than closeTimeout: a server that stops answering in the
-// middle of a handshake holds them until the client's own timeout.
-func (w *watcher) close() {
+// middle of a handshake holds them until the client's own timeout. It says whether this was the last close.
+func (w *watcher) close() (last bool) {
 	w.mu.Lock()
 	w.opened = max(w.opened-1, 0)
 	if w.opened > 0 {
 		w.mu.Unlock()
-		return
+		return false
 	}
 	w.closed = true
 	w.keys = make(map[string]*watchedKey)
@@ -64,13 +64,14 @@ func (w *watcher) close() {
 	w.run = nil
 	w.mu.Unlock()
 	if run == nil {
-		return
+		return true
 	}
 	run.cancel()
 	select {
 	case <-run.done:
 	case <-time.After(closeTimeout):
 	}
+	return true
 }
 
 // add starts to watch key.
