@@ -75,6 +75,8 @@ type CachedOptions struct {
 	// Codec turns values into bytes and back. Entries of another codec are misses.
 	// Default: Options.Codec.
 	Codec Codec
+
+	kind string // of the keys: see package internal/keykind
 }
 
 // BatchFunc loads many values in one call. It returns one value for each of args, in their order, or an error
@@ -133,8 +135,8 @@ func NewCached[K, V any](c *Client, template string, fn Func[K, V], opts *Cached
 	}
 	w := &Cached[K, V]{
 		client: c, fn: fn, template: t, codec: o.Codec, opts: o, touches: newTouches(&o),
-		prefix:      c.opts.Prefix + "cached:",
-		tags:        []string{c.stampKey, c.wrapperTagKey(template)},
+		prefix:      c.opts.Prefix + o.kind + ":",
+		tags:        []string{c.stampKey, c.wrapperTagKey(o.tagText(template))},
 		fingerprint: fingerprint(strings.Join(append([]string{template}, o.Tags...), "\x00"), valueType, o.Codec.Name()),
 	}
 	for _, tag := range o.Tags {
@@ -144,8 +146,10 @@ func NewCached[K, V any](c *Client, template string, fn Func[K, V], opts *Cached
 		}
 		w.tagTemplates = append(w.tagTemplates, t)
 	}
-	if w.near, err = c.nearOf(o.Near); err != nil {
-		return nil, err
+	if o.kind == cachedKind {
+		if w.near, err = c.nearOf(o.Near); err != nil {
+			return nil, err
+		}
 	}
 	w.shares = w.near != nil && (w.near.shared || isImmutable(valueType))
 	return w, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/go-cachify/cachify"
+	"github.com/go-cachify/cachify/internal/keykind"
 )
 
 // Among the requests that want what the store does not have, cachify's lease has one run the handler, in whichever process, and the
@@ -37,9 +38,9 @@ type core struct {
 
 // newEntries is where the store is reached. Keys and tags are those of key.
 func (c *core) newEntries() (err error) {
-	c.entries, err = cachify.NewCached(c.client, "http:get:<path>#<rest>", c.load, &cachify.CachedOptions{
-		Tags: []string{pathTag + "<path>"}, Codec: storedCodec{},
-	})
+	opts := &cachify.CachedOptions{Tags: []string{pathTag + "<path>"}, Codec: storedCodec{}}
+	keykind.Of(opts, "http")
+	c.entries, err = cachify.NewCached(c.client, "get:<path>#<rest>", c.load, opts)
 	return err
 }
 

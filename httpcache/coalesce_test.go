@@ -387,7 +387,7 @@ func TestCloseWhileWaiting(t *testing.T) {
 	select {
 	case rep := <-second:
 		rep.content("whole")
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("still waiting")
 	}
 	close(release)

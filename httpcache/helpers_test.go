@@ -39,6 +39,9 @@ func (quiet) Printf(context.Context, string, ...any) {}
 
 var discard = slog.New(slog.DiscardHandler)
 
+// patience is how long a test waits for what is certain to come, on a machine that has much else to do.
+const patience = 30 * time.Second
+
 var prefixes atomic.Int64
 
 // everywhere runs a test over HTTP/1.1 and HTTP/2 and on both stores.
@@ -77,9 +80,22 @@ type site struct {
 }
 
 func newSite(t *testing.T, store cachify.Store, http2 bool, opts *Options) *site {
-	s := &site{t: t}
-	s.client = cachify.New(store, &cachify.Options{Prefix: fmt.Sprintf("t%d:", prefixes.Add(1)), Logger: discard, OpTimeout: 5 * time.Second})
-	t.Cleanup(func() { _ = s.client.Close() })
+	client := cachify.New(store, &cachify.Options{Prefix: fmt.Sprintf("t%d:", prefixes.Add(1)), Logger: discard, OpTimeout: patience})
+	t.Cleanup(func() { _ = client.Close() })
+	s := newSiteOf(t, client, opts)
+	s.start(http2)
+	return s
+}
+
+// siteOf is a site over HTTP/1.1 whose client the test has made, and closes.
+func siteOf(t *testing.T, client *cachify.Client, opts *Options) *site {
+	s := newSiteOf(t, client, opts)
+	s.start(false)
+	return s
+}
+
+func newSiteOf(t *testing.T, client *cachify.Client, opts *Options) *site {
+	s := &site{t: t, client: client}
 	var o Options
 	if opts != nil {
 		o = *opts
@@ -90,6 +106,11 @@ func newSite(t *testing.T, store cachify.Store, http2 bool, opts *Options) *site
 		t.Fatal(err)
 	}
 	s.outer = func(h http.Handler) http.Handler { return h }
+	s.says(200, "")
+	return s
+}
+
+func (s *site) start(http2 bool) {
 	s.server = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
 	s.server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.server.EnableHTTP2 = http2
@@ -98,14 +119,12 @@ func newSite(t *testing.T, store cachify.Store, http2 bool, opts *Options) *site
 	} else {
 		s.server.Start()
 	}
-	t.Cleanup(s.server.Close)
+	s.t.Cleanup(s.server.Close)
 	if tr, ok := s.server.Client().Transport.(*http.Transport); ok {
 		tr.DisableCompression = true
 		tr.MaxIdleConnsPerHost = 100
 	}
 	s.server.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	s.says(200, "")
-	return s
 }
 
 func (s *site) serve(w http.ResponseWriter, r *http.Request) {

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// A key names what is stored. In the store it is "get:" and Path, "#" and Rest, so that people find it by its path.
+// A key names what is stored. In the store it is "http:get:" and Path, "#" and Rest, after the client's prefix, so that people find
+// it by its path.
 //
 // Path is the path and query by which entries are purged: as the client sent it, except that parameters are in the order of
 // their names, ignored ones are left out, and escapes are written in one way.

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,26 +29,34 @@ const (
 )
 
 // child is what the test binary runs as in a second process: a server over the same Redis. It says where it listens, and ends
-// with its input. Its handler says how often it ran, and takes as long as the query says.
+// with its input.
 func child(addr string) {
-	client := cachify.New(cachify.Redis(redis.NewClient(&redis.Options{Addr: addr})), &cachify.Options{Prefix: "p:", OpTimeout: 10 * time.Second, Logger: discard})
+	client := cachify.New(cachify.Redis(redis.NewClient(&redis.Options{Addr: addr})), &cachify.Options{Prefix: "p:", OpTimeout: patience, Logger: discard})
 	srv := httptest.NewServer(processHandler(New(client, &Options{TTL: OneMinute, Logger: discard})))
 	fmt.Println(srv.URL)
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
+// processHandler says who made an answer, and at /runs how often its handler ran. With "hold" in the query the handler waits for a POST to
+// /release; with "cookie" its answer is for one client only, which it says before it waits.
 func processHandler(cache *Cache) http.Handler {
 	var mu sync.Mutex
 	runs := map[string]int{}
+	release := make(chan struct{})
 	mux := http.NewServeMux()
 	mux.Handle("/", cache.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		runs[r.URL.Path]++
 		mu.Unlock()
-		d, _ := time.ParseDuration(r.URL.Query().Get("take"))
-		time.Sleep(d)
 		if r.URL.Query().Has("cookie") {
 			w.Header().Set("Set-Cookie", "a=b")
+			w.WriteHeader(http.StatusOK)
+		}
+		if r.URL.Query().Has("hold") {
+			select {
+			case <-release:
+			case <-r.Context().Done():
+			}
 		}
 		fmt.Fprintf(w, "%s by %d", r.URL.Path, os.Getpid())
 	})))
@@ -56,13 +65,14 @@ func processHandler(cache *Cache) http.Handler {
 		defer mu.Unlock()
 		fmt.Fprint(w, runs[strings.TrimPrefix(r.URL.Path, "/runs")])
 	})
+	mux.HandleFunc("POST /release", func(http.ResponseWriter, *http.Request) { close(release) })
 	return mux
 }
 
 // startChild gives the URL of a server in another process.
 func startChild(t *testing.T, addr string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"=1", addrEnv+"="+addr)
@@ -117,7 +127,7 @@ func TestTwoProcesses(t *testing.T) {
 		}
 	})
 	t.Run("of a stampede one handler runs", func(t *testing.T) {
-		bodies := stampede(t, bases, "/slow?take=300ms", 40)
+		bodies := stampede(t, bases, "/slow", 40, func() {})
 		if len(bodies) != 1 {
 			t.Errorf("answers: %v", bodies)
 		}
@@ -126,12 +136,16 @@ func TestTwoProcesses(t *testing.T) {
 		}
 	})
 	t.Run("what is not to be shared is not waited for", func(t *testing.T) {
-		began := time.Now()
-		stampede(t, bases, "/cookie?take=200ms&cookie", 40)
-		if took := time.Since(began); took > 2*time.Second {
-			t.Errorf("took %v", took)
-		}
-		if n := runsOf(t, bases[0], "/cookie") + runsOf(t, bases[1], "/cookie"); n != 40 {
+		runs := func() int { return runsOf(t, bases[0], "/cookie") + runsOf(t, bases[1], "/cookie") }
+		stampede(t, bases, "/cookie?cookie&hold", 40, func() {
+			for runs() < 40 { // all handlers are at work at one time, or this does not end
+				runtime.Gosched()
+			}
+			for _, base := range bases {
+				fetch(t, "POST", base+"/release")
+			}
+		})
+		if n := runs(); n != 40 {
 			t.Errorf("%d runs", n)
 		}
 	})
@@ -147,8 +161,8 @@ func TestTwoProcesses(t *testing.T) {
 	})
 }
 
-// stampede asks all servers at once, and gives the answers that came.
-func stampede(t *testing.T, bases []string, path string, n int) map[string]int {
+// stampede asks all servers at once, does what is to be done meanwhile, and gives the answers that came.
+func stampede(t *testing.T, bases []string, path string, n int, meanwhile func()) map[string]int {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	bodies := map[string]int{}
@@ -163,6 +177,7 @@ func stampede(t *testing.T, bases []string, path string, n int) map[string]int {
 		})
 	}
 	close(start)
+	meanwhile()
 	wg.Wait()
 	return bodies
 }

@@ -66,13 +66,12 @@ func soak(t *testing.T, stores ...cachify.Store) {
 	var servers []*httptest.Server
 	var caches []*Cache
 	for i, store := range stores { // each is a process of one service
-		client := cachify.New(store, &cachify.Options{Prefix: "soak:", Logger: discard, OpTimeout: 5 * time.Second})
+		client := cachify.New(store, &cachify.Options{Prefix: "soak:", Logger: discard, OpTimeout: patience})
 		defer client.Close()
 		cache := New(client, &Options{TTL: 2 * time.Second, StaleIfError: 2 * time.Second, MaxBody: 32 << 10, KeyHeaders: []string{"X-User"}, Logger: discard})
 		srv := httptest.NewUnstartedServer(cache.Handler(w))
 		srv.EnableHTTP2 = i%2 == 1
-		srv.Config.ErrorLog = nil
-		if srv.EnableHTTP2 {
+				if srv.EnableHTTP2 {
 			srv.StartTLS()
 		} else {
 			srv.Start()

@@ -3,6 +3,7 @@ package httpcache
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -168,8 +169,8 @@ func TestHeadersOfHits(t *testing.T) {
 		if a := rep.header.Values("X-A"); len(a) != 2 || a[0] != "1" || a[1] != "2" {
 			t.Errorf("X-A is %q", a)
 		}
-		if age := rep.header.Get("Age"); age != "30" && age != "31" {
-			t.Errorf("Age is %s", age)
+		if age, err := strconv.Atoi(rep.header.Get("Age")); err != nil || age < 30 || age >= 100 {
+			t.Errorf("Age is %q", rep.header["Age"])
 		}
 		first.has("Age: 30") // what the handler says about itself
 		rep.told("hit")
