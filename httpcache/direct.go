@@ -25,13 +25,14 @@ type direct struct {
 func (d *direct) serve(leaving func()) {
 	x := d.x
 	d.handling = x.newHandling()
-	d.rec = recorder{w: x.w, decide: d.decide, leaving: leaving}
+	d.rec = recorder{w: x.w, decide: d.decide, leaving: leaving, gone: x.r.Context()}
 	r := x.r.WithContext(context.WithValue(x.r.Context(), handlingKey{}, &d.handling))
 	x.next.ServeHTTP(&d.rec, r)
 	x.r.Pattern = r.Pattern
 	if !d.rec.wrote && !d.rec.hijacked {
 		x.c.opts.tell(x.w.Header(), d.how) // net/http sends a 200 now, or somebody else something else
 	}
+	d.rec.retire(true)
 }
 
 func (d *direct) decide(status int, h http.Header) fate {

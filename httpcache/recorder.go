@@ -2,6 +2,7 @@ package httpcache
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -39,6 +40,8 @@ type recorder struct {
 	overflow func() // the body is too long to be kept
 	leaving  func() // something is about to leave for the client; may be nil
 
+	gone context.Context // ends when the client has gone
+
 	status   int         // of the handler
 	reply    int         // of the answer that the client gets; if it is another, there is no body
 	header   http.Header // of answers that are not passed on: what the handler had set when it wrote the header
@@ -47,6 +50,7 @@ type recorder struct {
 	sent     bool // the client gets it
 	mute     bool // and nothing more
 	hijacked bool
+	retired  bool // the handler has returned or panicked
 
 	body     []byte
 	copying  bool
@@ -94,6 +98,9 @@ func (rec *recorder) sendHeader() {
 func (rec *recorder) note(status int) {
 	h := rec.w.Header()
 	rec.wrote, rec.status, rec.reply, rec.declared = true, status, status, contentLength(h)
+	if rec.retired {
+		return // whatever comes, passes
+	}
 	rec.fate = rec.decide(status, h)
 	if rec.fate != passes {
 		rec.header = h.Clone()
@@ -285,6 +292,22 @@ func (rec *recorder) Push(target string, opts *http.PushOptions) error {
 		return p.Push(target, opts)
 	}
 	return http.ErrNotSupported
+}
+
+// CloseNotify is what http.CloseNotifier has, which is deprecated, and without which the streams of some frameworks panic.
+func (rec *recorder) CloseNotify() <-chan bool {
+	gone := make(chan bool, 1)
+	context.AfterFunc(rec.gone, func() { gone <- true })
+	return gone
+}
+
+// retire is called when the handler has returned or panicked. Error handlers of some frameworks still write to the recorder then: that
+// goes to the client as it is. answered: the client has its answer; otherwise what was held back of one is forgotten.
+func (rec *recorder) retire(answered bool) {
+	rec.retired, rec.copying, rec.body = true, false, nil
+	if !answered && !rec.sent {
+		rec.wrote, rec.fate = false, passes
+	}
 }
 
 // sendSnapshot makes h what the handler had set when it wrote the header, as net/http would have sent it then. Trailers may come

@@ -61,16 +61,19 @@ func (u *run) do() {
 	u.outer = x.w.Header().Clone()
 	u.began = time.Now()
 	u.handling = x.newHandling()
-	u.rec = recorder{w: x.w, decide: u.decide, complete: u.complete, overflow: u.refuse}
+	u.rec = recorder{w: x.w, decide: u.decide, complete: u.complete, overflow: u.refuse, gone: x.r.Context()}
 	r := u.request()
-	defer u.end()
+	finished := false
+	defer func() { u.end(finished) }()
 	x.next.ServeHTTP(&u.rec, r)
 	x.r.Pattern = r.Pattern // for middlewares that look at it afterwards
 	u.finish()
+	finished = true
 }
 
 // end tells those who wait if nobody has told them yet.
-func (u *run) end() {
+func (u *run) end(finished bool) {
+	u.rec.retire(finished)
 	if u.slow != nil {
 		u.slow.Stop()
 	}

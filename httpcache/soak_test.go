@@ -71,7 +71,7 @@ func soak(t *testing.T, stores ...cachify.Store) {
 		cache := New(client, &Options{TTL: 2 * time.Second, StaleIfError: 2 * time.Second, MaxBody: 32 << 10, KeyHeaders: []string{"X-User"}, Logger: discard})
 		srv := httptest.NewUnstartedServer(cache.Handler(w))
 		srv.EnableHTTP2 = i%2 == 1
-				if srv.EnableHTTP2 {
+		if srv.EnableHTTP2 {
 			srv.StartTLS()
 		} else {
 			srv.Start()

@@ -164,6 +164,30 @@ func TestHijack(t *testing.T) {
 	}
 }
 
+// Streams of some frameworks end by http.CloseNotifier, and panic where there is none.
+func TestCloseNotify(t *testing.T) {
+	everywhere(t, &Options{TTL: OneMinute}, func(t *testing.T, s *site) {
+		ended := make(chan bool)
+		s.handle(func(w http.ResponseWriter, r *http.Request) {
+			gone := w.(interface{ CloseNotify() <-chan bool }).CloseNotify()
+			_ = http.NewResponseController(w).Flush()
+			ended <- <-gone
+		})
+		for _, method := range []string{"GET", "POST"} { // one may be stored, the other not
+			ctx, cancel := context.WithCancel(t.Context())
+			req, err := http.NewRequestWithContext(ctx, method, s.server.URL+"/", nil)
+			noError(t, err)
+			res, err := s.server.Client().Do(req)
+			noError(t, err)
+			cancel()
+			res.Body.Close()
+			if !<-ended {
+				t.Error("the client has not gone")
+			}
+		}
+	})
+}
+
 func TestUpgradesPass(t *testing.T) {
 	s := inMemory(t, &Options{TTL: OneMinute})
 	s.handle(func(w http.ResponseWriter, r *http.Request) {

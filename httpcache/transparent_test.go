@@ -297,6 +297,51 @@ func TestAnswersWrittenLater(t *testing.T) {
 	}
 }
 
+// They may also keep the writer that the handler was given, and write an error to it when the handler has returned or panicked.
+func TestAnswersWrittenLaterToTheHandlersWriter(t *testing.T) {
+	s := inMemory(t, &Options{TTL: OneMinute})
+	var kept http.ResponseWriter
+	s.outer = func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			defer func() {
+				_ = recover()
+				if kept != nil {
+					kept.Header().Set("Cache-Control", "max-age=60")
+					kept.WriteHeader(http.StatusNotFound)
+					_, _ = io.WriteString(kept, strings.Repeat("not found ", 1000))
+				}
+			}()
+			h.ServeHTTP(w, r)
+		})
+	}
+	s.handle(func(w http.ResponseWriter, r *http.Request) {
+		kept = w
+		switch r.URL.Path {
+		case "/panic":
+			panic("bug")
+		case "/held":
+			w.Header().Set("Cache-Control", "max-age=60")
+			_, _ = io.WriteString(w, "half")
+			panic("bug")
+		}
+	})
+	for _, target := range []string{"/", "/panic", "/held", "POST /", "POST /panic"} {
+		for range 2 {
+			rep := s.ask(target).code(404).content(strings.Repeat("not found ", 1000))
+			if n := len(rep.header["Cache-Status"]); n > 1 || !rep.ran {
+				t.Errorf("%s: %v", target, rep.header)
+			}
+			noError(t, s.cache.PurgeAll(t.Context()))
+		}
+	}
+	s.handle(func(w http.ResponseWriter, r *http.Request) {
+		kept = nil
+		_, _ = io.WriteString(w, "whole")
+	})
+	s.ask("/").miss().content("whole")
+	s.ask("/").hit().content("whole")
+}
+
 // A handler that calls another one makes a request of its own.
 func TestRequestsWithinRequests(t *testing.T) {
 	s := inMemory(t, &Options{TTL: OneMinute})
