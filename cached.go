@@ -365,12 +365,22 @@ func (c *Cached[K, V]) putFailed(a *address[K], err error) error {
 func (c *Cached[K, V]) peek(ctx context.Context, a *address[K]) (v V, ok bool, err error) {
 	op, cancel := c.client.opContext(ctx)
 	defer cancel()
-	values, stamps, err := c.client.store.Get(op, []string{a.key}, a.tags, nil)
+	values, stamps, err := c.lookAt(op, []string{a.key}, a.tags)
 	if c.client.report(ctx, err) != nil || values[0] == nil || c.client.retries.holds(a.key, a.tags) {
 		return v, false, err
 	}
 	e, found, err := c.read(ctx, a, values[0], stamps, &v)
 	return v, found == isValue && e.flags&flagValue != 0, err
+}
+
+// lookAt reads keys and tags. What package httpcache stores can be long, and is not written to: so it need not be copied.
+func (c *Cached[K, V]) lookAt(ctx context.Context, keys, tags []string) ([][]byte, []int64, error) {
+	if s, ok := c.client.store.(interface {
+		View(ctx context.Context, keys, tags []string) ([][]byte, []int64, error)
+	}); ok && c.opts.kind != cachedKind {
+		return s.View(ctx, keys, tags)
+	}
+	return c.client.store.Get(ctx, keys, tags, nil)
 }
 
 func (c *Cached[K, V]) reset(ctx context.Context, a *address[K]) error {

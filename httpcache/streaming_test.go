@@ -138,6 +138,27 @@ func TestLargeDownloads(t *testing.T) {
 	}
 }
 
+// A hit sends the bytes that the store has.
+func TestHitsDoNotCopyTheBody(t *testing.T) {
+	const size, hits = 1 << 20, 16
+	s := inMemory(t, &Options{TTL: OneMinute})
+	h := s.cache.Handler(benchHandler(size))
+	r := httptest.NewRequest("GET", "/", nil)
+	h.ServeHTTP(&sink{header: http.Header{}}, r)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range hits {
+		w := &sink{header: http.Header{}}
+		if h.ServeHTTP(w, r); w.n != size || w.header.Get("X-Cache") != "Hit" {
+			t.Fatal(w.n, w.header)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if used := after.TotalAlloc - before.TotalAlloc; used > size {
+		t.Errorf("%d hits of %d bytes have allocated %d", hits, size, used)
+	}
+}
+
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
