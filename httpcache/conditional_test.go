@@ -3,6 +3,7 @@ package httpcache
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -306,4 +307,21 @@ func TestRangesOfMisses(t *testing.T) {
 		s.ask("/").miss().code(200).content("0123456789")
 		s.ask("/", "Range: bytes=2-3").hit().code(206).content("23")
 	})
+}
+
+// A 304 that the handler has from elsewhere is as old as its Age says.
+func TestAgeOf304(t *testing.T) {
+	s := inMemory(t, nil)
+	s.says(200, "content", "Cache-Control: max-age=200", "Age: 300", `ETag: "1"`)
+	s.ask("/").miss()
+	s.says(304, "", "Cache-Control: max-age=200", "Age: 100", `ETag: "1"`)
+	for _, ran := range []bool{true, false} {
+		rep := s.ask("/").is("Hit", ran).content("content")
+		if age, err := strconv.Atoi(rep.header.Get("Age")); err != nil || age < 100 || age >= 200 {
+			t.Errorf("ran %v: Age %q", ran, rep.header["Age"])
+		}
+	}
+	s.says(304, "", "Cache-Control: max-age=60", "Age: 100", `ETag: "1"`)
+	s.ask("/", "Cache-Control: max-age=0").is("Hit", true)
+	s.ask("/").is("Hit", true) // too old already
 }

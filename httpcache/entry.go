@@ -30,6 +30,8 @@ type entry struct {
 	staleWhileRevalidate time.Duration
 	staleIfError         time.Duration
 
+	clientFor time.Duration // how long clients may keep it, with clientTTL
+
 	entryFlags
 
 	vary     []string // the request headers that answers of the URL depend on, sorted
@@ -46,7 +48,7 @@ type entryFlags struct {
 	implicit     bool // stored for Options.TTL alone, without a word of the handler
 	authorized   bool // may be used for requests with Authorization
 	madeETag     bool // the ETag is the cache's, and so no validator for the handler
-	clientTTL    bool // what clients are told is Options.ClientTTL
+	clientTTL    bool // the handler said nothing of that, so clients are told what clientFor says
 }
 
 // A field is a header of an answer that the handler has set. Those of outer middlewares are every request's own.

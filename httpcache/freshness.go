@@ -75,7 +75,9 @@ func (o *Options) judge(res *response) (v verdict) {
 	v.setStale(o, &cc)
 	v.authorized = cc.sharesAuthorized()
 	v.immutable = cc.immutable
-	v.clientTTL = !cc.present && len(res.header["Expires"]) == 0
+	if v.clientTTL = !cc.present && len(res.header["Expires"]) == 0; v.clientTTL {
+		v.clientFor = min(o.ClientTTL, v.lifetime)
+	}
 	if v.reason = o.forbidsFor(res, &v); v.reason != "" {
 		v.asker = true
 		return v

@@ -201,7 +201,7 @@ func FuzzStored(f *testing.F) {
 func sample(body string) *entry {
 	return &entry{
 		kind: isAnswer, id: 3, status: 200, made: micro(fuzzNow), initialAge: time.Second, lifetime: OneMinute,
-		staleWhileRevalidate: OneMinute, staleIfError: OneHour, entryFlags: entryFlags{noStale: true, madeETag: true},
+		staleWhileRevalidate: OneMinute, staleIfError: OneHour, clientFor: OneMinute, entryFlags: entryFlags{noStale: true, madeETag: true},
 		vary: []string{"Accept", "Cookie"}, selector: selector{1, 2, 3},
 		header: []field{{"Content-Type", []string{"text/plain"}, false}, {"Gone", nil, false}, {"X-A", []string{"1", "2"}, true}},
 		body:   []byte(body),

@@ -215,7 +215,7 @@ func (u *run) complete(whole bool) {
 	h := u.x.w.Header()
 	u.rec.sendSnapshot(h)
 	if u.verdict.clientTTL {
-		u.x.c.opts.tellClients(h, u.verdict.made, 0, min(u.options().ClientTTL, u.verdict.lifetime))
+		u.x.c.opts.tellClients(h, u.verdict.made, 0, u.verdict.clientFor)
 	}
 	if whole && !hasNoBody(u.rec.status) && u.rec.declared < 0 {
 		h["Content-Length"] = []string{strconv.Itoa(len(body))}
@@ -355,6 +355,7 @@ func (u *run) update(now time.Time) *entry {
 	merged.header = updated(merged.header, fields)
 	full := u.outer.Clone()
 	merged.writeHeader(full)
+	full["Age"] = news["Age"] // which is not stored
 	u.judge(merged.status, full, now)
 	if !u.verdict.store || !ok {
 		merged.made, merged.initialAge = micro(now), 0

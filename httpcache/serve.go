@@ -13,7 +13,7 @@ func (o *Options) serveStored(w http.ResponseWriter, r *http.Request, e *entry, 
 	age := e.age(now)
 	h["Age"] = []string{strconv.FormatInt(floorSeconds(age), 10)}
 	if e.clientTTL {
-		o.tellClients(h, e.made, age, min(o.ClientTTL, e.left(now)))
+		o.tellClients(h, e.made, age, min(e.clientFor, e.left(now)))
 	}
 	s.hasTTL, s.ttl, s.hit = true, e.left(now), true
 	o.tell(h, s)

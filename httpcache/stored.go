@@ -16,7 +16,7 @@ import (
 //	8 bytes   when it was made, in microseconds since 1970
 //	uvarint   flags, one bit each, in the order of entryFlags
 //	uvarint   status
-//	uvarint   initial age, lifetime, stale-while-revalidate and stale-if-error: four of them, in microseconds
+//	uvarint   initial age, lifetime, stale-while-revalidate, stale-if-error and for clients: five of them, in microseconds
 //	uvarint   number of Vary names; each as uvarint length and bytes; the selector of 32 bytes if there is any
 //	uvarint   length of the header that follows
 //	          uvarint number of fields; each as name, one byte (1: add), uvarint number of values, values
@@ -27,7 +27,7 @@ const storedVersion = 1
 
 const (
 	maxStoredFields = 1024
-	maxStoredMicros = 1 << 51 // 71 years, which is more than maxDelta, and four of them are no overflow
+	maxStoredMicros = 1 << 51 // 71 years, which is more than maxDelta, and a sum of four is no overflow
 )
 
 // storedCodec is the codec of entries. Decode keeps the body where it is in data: the store gives each reader bytes of its own,
@@ -78,7 +78,7 @@ func (e *entry) append(b []byte) []byte {
 	}
 	b = binary.AppendUvarint(b, flags)
 	b = binary.AppendUvarint(b, uint64(e.status))
-	for _, d := range []time.Duration{e.initialAge, e.lifetime, e.staleWhileRevalidate, e.staleIfError} {
+	for _, d := range []time.Duration{e.initialAge, e.lifetime, e.staleWhileRevalidate, e.staleIfError, e.clientFor} {
 		b = binary.AppendUvarint(b, uint64(d.Microseconds()))
 	}
 	b = binary.AppendUvarint(b, uint64(len(e.vary)))
@@ -131,7 +131,7 @@ func parseStored(data []byte) (*entry, bool) {
 		*set = flags&(1<<i) != 0
 	}
 	e.status = int(r.uvarint(999))
-	for _, d := range []*time.Duration{&e.initialAge, &e.lifetime, &e.staleWhileRevalidate, &e.staleIfError} {
+	for _, d := range []*time.Duration{&e.initialAge, &e.lifetime, &e.staleWhileRevalidate, &e.staleIfError, &e.clientFor} {
 		*d = time.Duration(r.uvarint(maxStoredMicros)) * time.Microsecond
 	}
 	e.vary = r.names()
