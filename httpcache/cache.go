@@ -18,7 +18,7 @@ type Cache struct {
 	err  error
 }
 
-// New makes a cache whose entries are in the store of client. It does no I/O and does not fail: with a nil client or options
+// New makes a cache whose entries are in the store of client, and never in a near cache of it. It does no I/O and does not fail: with a nil client or options
 // that can't be right, [Cache.Err] says what is wrong, it is logged once at level Error, and handlers run as if there were no cache.
 func New(client *cachify.Client, opts *Options) *Cache {
 	c := &Cache{core: &core{client: client}}

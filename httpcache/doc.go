@@ -18,6 +18,8 @@
 // [Cache.PurgeTags] and [Cache.PurgeAll] do it from code, with cachify's promise: no request that starts afterwards gets an answer
 // that was made before.
 //
+// docs/httpcache.md has every directive, the security rules, and how to choose a TTL.
+//
 // # What keys are made of
 //
 // Scheme, host, path and query as the client sent them, the parameters in the order of their names; the forwarding
