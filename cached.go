@@ -75,6 +75,8 @@ type CachedOptions struct {
 	// Codec turns values into bytes and back. Entries of another codec are misses.
 	// Default: Options.Codec.
 	Codec Codec
+
+	kind string // of the keys: see package internal/keykind
 }
 
 // BatchFunc loads many values in one call. It returns one value for each of args, in their order, or an error
@@ -133,8 +135,8 @@ func NewCached[K, V any](c *Client, template string, fn Func[K, V], opts *Cached
 	}
 	w := &Cached[K, V]{
 		client: c, fn: fn, template: t, codec: o.Codec, opts: o, touches: newTouches(&o),
-		prefix:      c.opts.Prefix + "cached:",
-		tags:        []string{c.stampKey, c.wrapperTagKey(template)},
+		prefix:      c.opts.Prefix + o.kind + ":",
+		tags:        []string{c.stampKey, c.wrapperTagKey(o.tagText(template))},
 		fingerprint: fingerprint(strings.Join(append([]string{template}, o.Tags...), "\x00"), valueType, o.Codec.Name()),
 	}
 	for _, tag := range o.Tags {
@@ -144,8 +146,10 @@ func NewCached[K, V any](c *Client, template string, fn Func[K, V], opts *Cached
 		}
 		w.tagTemplates = append(w.tagTemplates, t)
 	}
-	if w.near, err = c.nearOf(o.Near); err != nil {
-		return nil, err
+	if o.kind == cachedKind {
+		if w.near, err = c.nearOf(o.Near); err != nil {
+			return nil, err
+		}
 	}
 	w.shares = w.near != nil && (w.near.shared || isImmutable(valueType))
 	return w, nil
@@ -361,12 +365,22 @@ func (c *Cached[K, V]) putFailed(a *address[K], err error) error {
 func (c *Cached[K, V]) peek(ctx context.Context, a *address[K]) (v V, ok bool, err error) {
 	op, cancel := c.client.opContext(ctx)
 	defer cancel()
-	values, stamps, err := c.client.store.Get(op, []string{a.key}, a.tags, nil)
+	values, stamps, err := c.lookAt(op, []string{a.key}, a.tags)
 	if c.client.report(ctx, err) != nil || values[0] == nil || c.client.retries.holds(a.key, a.tags) {
 		return v, false, err
 	}
 	e, found, err := c.read(ctx, a, values[0], stamps, &v)
 	return v, found == isValue && e.flags&flagValue != 0, err
+}
+
+// lookAt reads keys and tags. What package httpcache stores can be long, and is not written to: so the store in memory need not copy it.
+func (c *Cached[K, V]) lookAt(ctx context.Context, keys, tags []string) ([][]byte, []int64, error) {
+	if s, ok := c.client.store.(interface {
+		View(ctx context.Context, keys, tags []string) ([][]byte, []int64, error)
+	}); ok && c.opts.kind != cachedKind {
+		return s.View(ctx, keys, tags)
+	}
+	return c.client.store.Get(ctx, keys, tags, nil)
 }
 
 func (c *Cached[K, V]) reset(ctx context.Context, a *address[K]) error {

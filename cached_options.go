@@ -4,7 +4,24 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/go-cachify/cachify/internal/keykind"
 )
+
+// cachedKind is the kind of the keys of cached functions.
+const cachedKind = "cached"
+
+func init() {
+	keykind.Of = func(opts any, name string) { opts.(*CachedOptions).kind = name }
+}
+
+// tagText is what the tag for ResetAll is made of. No template begins with a placeholder that has no name.
+func (o *CachedOptions) tagText(template string) string {
+	if o.kind == cachedKind {
+		return template
+	}
+	return "<>" + o.kind + ":" + template
+}
 
 func (o *CachedOptions) check() error {
 	errs := []error{checkTTL("CachedOptions.TTL", o.TTL), checkJitter("CachedOptions.Jitter", o.Jitter)}
@@ -51,6 +68,9 @@ func (o *CachedOptions) check() error {
 }
 
 func (o *CachedOptions) setDefaults(client *Options) {
+	if o.kind == "" {
+		o.kind = cachedKind
+	}
 	if o.TTL == 0 {
 		o.TTL = client.TTL
 	}

@@ -122,7 +122,7 @@ func New(store Store, opts *Options) *Client {
 	c.deadlines.bubble = inBubble(time.Now())
 	c.stampKey = stampKey(c.opts.Prefix)
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
-	c.feed.prefix, c.feed.born = c.opts.Prefix+"cached:", time.Now()
+	c.feed.prefix, c.feed.born = c.opts.Prefix+cachedKind+":", time.Now()
 	if c.err == nil {
 		store.Open()
 	}
