@@ -78,7 +78,8 @@ type CachedOptions struct {
 }
 
 // BatchFunc loads many values in one call. It returns one value for each of args, in their order, or an error
-// for all of them.
+// for all of them. A [*BatchError] beside the values says which of args failed: their values do not count, the others are stored and
+// given out, and an error of CachedOptions.Negative is remembered for its argument.
 type BatchFunc[K, V any] = func(ctx context.Context, args []K) ([]V, error)
 
 // A Cached remembers a function's results in the client's store, by a key that a template makes of the

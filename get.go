@@ -200,15 +200,16 @@ func (c *Cached[K, V]) ride(ctx context.Context, a *address[K], s seat, out *Out
 	switch {
 	case s.crash != nil:
 		return v, false, s.crash.passengerError(c.template.text())
-	case s.err != nil:
-		return v, false, s.err
+	case s.errorOf(s.index) != nil:
+		return v, false, s.errorOf(s.index)
 	case s.storeErr != nil: // the timeout is paid; whoever waited had started by then
 		v, err = c.failOpen(ctx, a, out, s.failedAt, s.storeErr)
 		return v, false, err
+	case len(s.entries) > 0 && s.entries[s.index] != nil:
 	case s.alone:
 		v, err = c.runAlone(ctx, a.args)
 		return v, false, err
-	case len(s.entries) == 0:
+	default:
 		return v, true, nil
 	}
 	data := s.entries[s.index]

@@ -140,12 +140,12 @@ func (c *Cached[K, V]) keepNear(t nearTicket, a *address[K], e *envelope, data [
 }
 
 // nearTickets gives a ticket for each key of a load that is about to be stored.
-func (l *load[K, V]) nearTickets() []nearTicket {
+func (l *load[K, V]) nearTickets(keys []string) []nearTicket {
 	if l.c.near == nil {
 		return nil
 	}
-	tickets := make([]nearTicket, len(l.keys))
-	for i, key := range l.keys {
+	tickets := make([]nearTicket, len(keys))
+	for i, key := range keys {
 		tickets[i] = l.c.nearTicket(key)
 	}
 	return tickets
@@ -153,7 +153,7 @@ func (l *load[K, V]) nearTickets() []nearTicket {
 
 // keepNear keeps what has been stored. It goes by the stored form, since that is what the others get, and by the stamps of the tags as
 // they were then: of a reset during the load, this process may not have been told.
-func (l *load[K, V]) keepNear(tickets []nearTicket, done []bool, stamps []int64) {
+func (l *load[K, V]) keepNear(stored []int, tickets []nearTicket, done []bool, stamps []int64) {
 	if len(tickets) == 0 || !fresh(l.stamp, stamps) {
 		return
 	}
@@ -161,11 +161,12 @@ func (l *load[K, V]) keepNear(tickets []nearTicket, done []bool, stamps []int64)
 		if !done[i] || t.slot == nil {
 			continue
 		}
-		t.ttl[0] = l.ttls[i]
+		index := stored[i]
+		t.ttl[0] = l.ttls[index]
 		var v V
-		e, _ := parseEnvelope(l.encoded[i])
-		if l.c.decode(l.ctx, l.addresses[i], &e, &v) == isValue {
-			l.c.keepNear(t, l.addresses[i], &e, l.encoded[i], max(l.stamp, stamps[0]), &v)
+		e, _ := parseEnvelope(l.encoded[index])
+		if l.c.decode(l.ctx, l.addresses[index], &e, &v) == isValue {
+			l.c.keepNear(t, l.addresses[index], &e, l.encoded[index], max(l.stamp, stamps[0]), &v)
 		}
 	}
 }
