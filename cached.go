@@ -95,6 +95,7 @@ type Cached[K, V any] struct {
 	codec        Codec
 	fingerprint  uint64
 	opts         CachedOptions
+	stats        *counters
 	touches      *touches // nil: TouchOnHit is off
 	near         *near    // nil: there is no near cache
 	shares       bool     // whether callers may share a value out of it
@@ -148,6 +149,7 @@ func NewCached[K, V any](c *Client, template string, fn Func[K, V], opts *Cached
 	if w.near, err = c.nearOf(o.Near); err != nil {
 		return nil, err
 	}
+	w.stats = c.countersOf("cached", template)
 	w.shares = w.near != nil && (w.near.shared || isImmutable(valueType))
 	return w, nil
 }
@@ -230,7 +232,7 @@ func (c *Cached[K, V]) Reset(ctx context.Context, args K) error {
 // Reset holds for it as well, and so does what Reset says about errors.
 func (c *Cached[K, V]) ResetAll(ctx context.Context) error {
 	ctx, end := c.client.trace(ctx, Operation{Name: "ResetAll", Template: c.template.text()})
-	err := c.client.advance(ctx, c.tags)
+	err := c.client.advance(ctx, c.stats, c.tags)
 	if err != nil {
 		err = fmt.Errorf("cachify: ResetAll of %q: %w", c.template.text(), err)
 	}
@@ -281,7 +283,7 @@ func (c *Cached[K, V]) uncached(ctx context.Context, name string, args K, cause 
 	return c.traced(ctx, name, &address[K]{args: args}, func(ctx context.Context, a *address[K], out *Outcome) (V, error) {
 		out.Status, out.StoreErr = "bypass", cause
 		c.client.warnOnce(ctx, "cachify: arguments without a key; the function runs uncached", c.template.text(), cause)
-		c.client.stats.bypasses.Add(1)
+		c.stats.bypasses.Add(1)
 		return c.runAlone(ctx, a.args)
 	})
 }
@@ -335,9 +337,10 @@ func (c *Cached[K, V]) put(ctx context.Context, a *address[K], v V) error {
 	op, cancel := c.client.opContext(ctx)
 	defer cancel()
 	_, _, err = c.client.store.Set(op, lease.head(), []string{a.key}, [][]byte{data}, []time.Duration{c.keepFor(ttl)}, a.tags)
-	if c.client.report(ctx, err) != nil {
+	if c.report(ctx, err) != nil {
 		return c.putFailed(a, err)
 	}
+	c.stats.invalidations.Add(1)
 	c.client.flights.forgetBypasses(a.key)
 	return nil
 }
@@ -347,7 +350,7 @@ func (c *Cached[K, V]) putLease(ctx context.Context, key string, lease lease) (i
 	op, cancel := c.client.opContext(ctx)
 	defer cancel()
 	_, stamps, err := c.client.store.Set(op, nil, []string{key}, [][]byte{lease}, []time.Duration{leaseTTL}, c.tags[:1])
-	if c.client.report(ctx, err) != nil {
+	if c.report(ctx, err) != nil {
 		return 0, err
 	}
 	return stamps[0], nil
@@ -363,7 +366,7 @@ func (c *Cached[K, V]) peek(ctx context.Context, a *address[K]) (v V, ok bool, e
 	op, cancel := c.client.opContext(ctx)
 	defer cancel()
 	values, stamps, err := c.client.store.Get(op, []string{a.key}, a.tags, nil)
-	if c.client.report(ctx, err) != nil || values[0] == nil || c.client.retries.holds(a.key, a.tags) {
+	if c.report(ctx, err) != nil || values[0] == nil || c.client.retries.holds(a.key, a.tags) {
 		return v, false, err
 	}
 	e, found, err := c.read(ctx, a, values[0], stamps, &v)

@@ -82,7 +82,8 @@ type Client struct {
 	flights   flights
 	breaker   breaker
 	retries   retries
-	stats     counters
+	stats     counters // what no wrapper counts
+	wrappers  wrapperCounters
 	deadlines deadlines
 
 	renewals renewals

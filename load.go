@@ -89,7 +89,7 @@ func (l *load[K, V]) fly(ctx context.Context, fn func(context.Context) ([]V, err
 
 // run is the work of the flight. The function may panic or end the goroutine, so everything after it is deferred.
 func (l *load[K, V]) run(fn func(context.Context) ([]V, error)) {
-	stats := &l.c.client.stats
+	stats := l.c.stats
 	op := Operation{Name: "Load", Template: l.c.template.text()}
 	if len(l.keys) == 1 {
 		op.Key = l.keys[0]
@@ -265,7 +265,7 @@ func (l *load[K, V]) store(stored []int, added []string) {
 	defer cancel()
 	tickets := l.nearTickets(keys)
 	done, stamps, err := l.c.client.store.Set(op, l.head, keys, entries, ttls, tags.list)
-	if l.c.client.report(ctx, err) != nil {
+	if l.c.report(ctx, err) != nil {
 		l.storeErr = err
 		if l.lease != nil {
 			l.c.client.freeLater(ctx, l.flight)
@@ -274,7 +274,7 @@ func (l *load[K, V]) store(stored []int, added []string) {
 	}
 	l.keepNear(stored, tickets, done, stamps)
 	dropped := count(done, false)
-	l.c.client.stats.dropped.Add(dropped)
+	l.c.stats.dropped.Add(dropped)
 	if l.refreshes && dropped > 0 {
 		l.storeErr = l.c.removeOlder(ctx, l.keys[0], l.began)
 	}
@@ -323,7 +323,7 @@ func (l *load[K, V]) freshFor(added []string) bool {
 	op, cancel := l.c.client.opContext(ctx)
 	defer cancel()
 	_, stamps, err := l.c.client.store.Get(op, nil, tags, nil)
-	return l.c.client.report(ctx, err) == nil && fresh(l.stamp, stamps)
+	return l.c.report(ctx, err) == nil && fresh(l.stamp, stamps)
 }
 
 // renewLease keeps the lease alive for as long as the function runs. It is started for long loads only.

@@ -151,7 +151,7 @@ func (m *many[K, V]) readHits(ctx context.Context, out *Outcome) (misses []*item
 	defer cancel()
 	values, stamps, err := m.c.client.store.Get(op, keysOf(keyed), tags, left)
 	known := newStampMap(tags, stamps)
-	if m.c.client.report(ctx, err) == nil {
+	if m.c.report(ctx, err) == nil {
 		err = m.read(ctx, keyed, values, known)
 	}
 	if err != nil {
@@ -171,7 +171,7 @@ func (m *many[K, V]) readHits(ctx context.Context, out *Outcome) (misses []*item
 
 // hit is [Cached.hit], but nobody waits for an expired value to be loaded anew.
 func (m *many[K, V]) hit(ctx context.Context, it *item[K, V], known stampMap) {
-	m.c.client.stats.hits.Add(1)
+	m.c.stats.hits.Add(1)
 	e := &it.entry
 	if e.flags&flagNegative != 0 {
 		it.err = m.c.negativeIn(e)
@@ -182,7 +182,7 @@ func (m *many[K, V]) hit(ctx context.Context, it *item[K, V], known stampMap) {
 	}
 	f := found{what: it.what, id: e.id, head: it.head, stamps: known.of(it.tags), created: e.created, softExpiry: e.softExpiry}
 	if m.c.serve(ctx, &it.address, &f) == isExpired {
-		m.c.client.stats.stale.Add(1)
+		m.c.stats.stale.Add(1)
 		m.c.refreshBehind(ctx, &it.address, &f)
 	}
 }
@@ -242,7 +242,7 @@ func (m *many[K, V]) loadBatch(ctx context.Context, misses []*item[K, V], out *O
 
 // flyBatch loads what is leased in one call.
 func (m *many[K, V]) flyBatch(ctx context.Context, lease lease, stamp int64, mine []*item[K, V]) {
-	m.c.client.stats.misses.Add(int64(len(mine)))
+	m.c.stats.misses.Add(int64(len(mine)))
 	l := m.c.leasedLoad(ctx, lease, stamp, addressesOf(mine)...)
 	l.batch = true
 	values, err := l.fly(ctx, func(ctx context.Context) ([]V, error) { return m.c.runBatch(ctx, argsOf(mine)) })
@@ -251,7 +251,7 @@ func (m *many[K, V]) flyBatch(ctx context.Context, lease lease, stamp int64, min
 
 // callBatch loads items in one call without the store.
 func (m *many[K, V]) callBatch(ctx context.Context, items []*item[K, V]) {
-	m.c.client.stats.bypasses.Add(int64(len(items)))
+	m.c.stats.bypasses.Add(int64(len(items)))
 	ctx, _ = withCall(ctx, m.c.client, nil)
 	values, err := m.c.runBatch(ctx, argsOf(items))
 	m.deliver(items, values, err)
@@ -299,7 +299,7 @@ func (m *many[K, V]) tryLeases(ctx context.Context, lease lease, items []*item[K
 	op, cancel := m.c.client.opContext(ctx)
 	defer cancel()
 	values, stamps, err := m.c.client.store.Lease(op, lease, leaseTTL, keysOf(items), tags, nil)
-	if m.c.client.report(ctx, err) == nil {
+	if m.c.report(ctx, err) == nil {
 		err = m.c.client.ensureStamp(ctx, stamps)
 	}
 	if err != nil {

@@ -42,18 +42,20 @@ func fail[K, V any](items []*item[K, V], err error) {
 }
 
 func (c *Cached[K, V]) resetKeys(ctx context.Context, keys []string) error {
-	c.client.stats.resets.Add(int64(len(keys)))
+	c.stats.resets.Add(int64(len(keys)))
 	c.client.flights.forgetBypasses(keys...)
 	defer c.client.feed.changed(entryID{}, keys...)
 	op, cancel := c.client.opContext(ctx)
 	defer cancel()
 	_, err := c.client.store.Delete(op, nil, keys)
-	if c.client.report(ctx, err) != nil {
+	if c.report(ctx, err) != nil {
 		for _, key := range keys {
 			c.client.retries.addKey(c.client, key, c.tags[1])
 		}
+		return err
 	}
-	return err
+	c.stats.invalidations.Add(int64(len(keys)))
+	return nil
 }
 
 // PutMany is Put for many arguments, values[i] for args[i], in two round trips. Where arguments have the same key, the last value
@@ -79,7 +81,7 @@ func (c *Cached[K, V]) putItems(ctx context.Context, items []*item[K, V]) {
 	defer cancel()
 	leases, ttls := slices.Repeat([][]byte{lease}, len(items)), slices.Repeat([]time.Duration{leaseTTL}, len(items))
 	_, stamps, err := c.client.store.Set(op, nil, keysOf(items), leases, ttls, c.tags[:1])
-	if c.client.report(ctx, err) != nil {
+	if c.report(ctx, err) != nil {
 		c.putItemsFailed(items, err)
 		return
 	}
@@ -90,10 +92,11 @@ func (c *Cached[K, V]) putItems(ctx context.Context, items []*item[K, V]) {
 	op, cancel = c.client.opContext(ctx)
 	defer cancel()
 	_, _, err = c.client.store.Set(op, lease.head(), keysOf(good), values, ttls, tagsOf(good))
-	if c.client.report(ctx, err) != nil {
+	if c.report(ctx, err) != nil {
 		c.putItemsFailed(good, err)
 		return
 	}
+	c.stats.invalidations.Add(int64(len(good)))
 	c.client.flights.forgetBypasses(keysOf(good)...)
 }
 

@@ -57,7 +57,7 @@ func (c *Cached[K, V]) nearGet(ctx context.Context, key string, args K) (v V, ok
 	if v, err = c.nearValue(key, e); errors.Is(err, errNoValue) {
 		return v, false, nil
 	}
-	c.client.stats.nearHits.add()
+	c.stats.nearHits.add()
 	if err != nil || !c.ages() {
 		return v, true, err
 	}

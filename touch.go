@@ -45,6 +45,6 @@ func (c *Cached[K, V]) touch(ctx context.Context, key string, head []byte) {
 		op, cancel := c.client.opContext(ctx)
 		defer cancel()
 		_, err := c.client.store.Expire(op, head, c.withJitter(c.opts.TTL), []string{key})
-		_ = c.client.report(ctx, err)
+		_ = c.report(ctx, err)
 	})
 }

@@ -250,7 +250,7 @@ func (o nearOrder) run() (nearReport, error) {
 		}
 	}
 	stats := r.client.Stats()
-	r.report.NearHits, r.report.Invalidations = stats.NearHits, stats.Invalidations
+	r.report.NearHits, r.report.Invalidations = stats.NearHits, stats.InvalidationsReceived
 	return r.report, nil
 }
 
