@@ -53,8 +53,8 @@ type CachedOptions struct {
 	// Default: a minute, or TTL if that is shorter.
 	NegativeTTL time.Duration
 
-	// TouchOnHit makes expiry slide: a hit has the entry live for its whole TTL again. That is done in the background, at most
-	// about ten times in a TTL.
+	// TouchOnHit makes expiry slide: a hit has the entry live for its whole time to live again, the one that it was stored with. That is
+	// done in the background, at most about ten times in that time.
 	// Default: false.
 	TouchOnHit bool
 
@@ -168,9 +168,12 @@ func (c *Cached[K, V]) Batch(batch BatchFunc[K, V]) *Cached[K, V] {
 // Get fails open: when the store can't be used, the function is called, and its result is what the caller gets. So
 // an error is the function's own, or ctx's. The value is the caller's to change.
 func (c *Cached[K, V]) Get(ctx context.Context, args K) (V, error) {
-	if c.near != nil && c.client.opts.Tracer == nil {
+	if c.client.opts.Tracer != nil {
+		return c.getTraced(ctx, args)
+	}
+	if c.near != nil {
 		if key, err := c.Key(args); err == nil {
-			if v, ok, err := c.nearGet(ctx, key, args); ok {
+			if v, ok, err := c.nearGet(ctx, key, args, nil); ok {
 				return v, err
 			}
 		}
@@ -183,10 +186,24 @@ func (c *Cached[K, V]) Get(ctx context.Context, args K) (V, error) {
 	if call.a, err = c.address(args); err != nil {
 		return c.uncached(ctx, "Get", args, err)
 	}
-	if c.client.opts.Tracer == nil {
-		return c.get(ctx, &call.a, &call.out)
+	return c.get(ctx, &call.a, &call.out)
+}
+
+func (c *Cached[K, V]) getTraced(ctx context.Context, args K) (V, error) {
+	a, err := c.address(args)
+	if err != nil {
+		return c.uncached(ctx, "Get", args, err)
 	}
-	return c.traced(ctx, "Get", &call.a, c.get)
+	return c.traced(ctx, "Get", &a, func(ctx context.Context, a *address[K], out *Outcome) (V, error) {
+		if c.near != nil {
+			out.Status = "near"
+			if v, ok, err := c.nearGet(ctx, a.key, a.args, out); ok {
+				return v, err
+			}
+			out.Status = ""
+		}
+		return c.get(ctx, a, out)
+	})
 }
 
 // Refresh runs the function for args and stores its result in place of what is there, and returns it. It never joins a

@@ -115,6 +115,7 @@ func New(store Store, opts *Options) *Client {
 	c.deadlines.bubble = inBubble(time.Now())
 	c.stampKey = stampKey(c.opts.Prefix)
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	c.feed.log = c.log
 	c.feed.prefix, c.feed.born = c.opts.Prefix+"cached:", time.Now()
 	if c.err == nil {
 		store.Open()

@@ -71,7 +71,7 @@ func (c *Cached[K, V]) serve(ctx context.Context, a *address[K], f *found) age {
 		c.refreshBehind(ctx, a, f)
 	}
 	if c.touches != nil {
-		c.touch(ctx, a.key, f.head)
+		c.touch(ctx, a.key, f)
 	}
 	return age
 }

@@ -94,7 +94,7 @@ func (l *load[K, V]) run(fn func(context.Context) ([]V, error)) {
 	if len(l.keys) == 1 {
 		op.Key = l.keys[0]
 	}
-	ctx, end := l.c.client.trace(l.ctx, op)
+	ctx, end := l.c.client.traceLoad(l.ctx, op)
 	ctx, cl := withCall(ctx, l.c.client, l.keys)
 	if l.c.opts.LoadTimeout > 0 {
 		limited, cancel := context.WithTimeoutCause(ctx, l.c.opts.LoadTimeout, l.c.loadTimeoutError())

@@ -5,8 +5,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 entries=${1:-10000000}
 if [[ -r /proc/meminfo ]]; then
-  available=$(awk '/^MemAvailable:/ { print $2 * 1024 }' /proc/meminfo)
-  most=$((available / 600)) # bytes that an entry takes, twice: the server's tables grow by copying
+  available=$(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo) # KiB
+  most=$((available * 1024 / 600)) # bytes that an entry takes, twice: the server's tables grow by copying
   if ((entries > most)); then
     echo "Memory allows $most entries only, not $entries."
     entries=$most
