@@ -49,7 +49,7 @@ func (l *Lease) acquire(ctx context.Context, wait time.Duration) error {
 			first = nil // it says nothing about the lock
 		}
 	}
-	l.c.stats.leaseWaits.Add(1)
+	l.terms.stats.leaseWaits.Add(1)
 	if len(l.claim.Keys) > 1 {
 		return l.waitForAll(ctx, waiting, first)
 	}
@@ -136,7 +136,7 @@ func (l *Lease) ask(ctx context.Context, from string) (bool, error) {
 	op, cancel := l.c.opContext(ctx)
 	defer cancel()
 	fence, ok, err := l.c.store.Lock(op, l.claim, from)
-	if l.c.report(ctx, err) != nil {
+	if l.report(ctx, err) != nil {
 		l.setDoubt()
 		return false, err
 	}
@@ -174,7 +174,7 @@ func (l *Lease) unlock(ctx context.Context) (bool, error) {
 	op, cancel := l.c.opContext(ctx)
 	defer cancel()
 	ok, err := l.c.store.Unlock(op, l.claim)
-	return ok, l.c.report(ctx, err)
+	return ok, l.report(ctx, err)
 }
 
 // undo gives the lease back in the background. A request that was given up may reach the server late, so an

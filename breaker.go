@@ -28,6 +28,20 @@ type breaker struct {
 
 // report tells the breaker how an operation of a caller with ctx ended, and returns err.
 func (c *Client) report(ctx context.Context, err error) error {
+	return c.reportTo(&c.stats, ctx, err)
+}
+
+// report is [Client.report] for an operation of the wrapper.
+func (c *Cached[K, V]) report(ctx context.Context, err error) error {
+	return c.client.reportTo(c.stats, ctx, err)
+}
+
+// report is [Client.report] for an operation on a lease.
+func (l *Lease) report(ctx context.Context, err error) error {
+	return l.c.reportTo(l.terms.stats, ctx, err)
+}
+
+func (c *Client) reportTo(stats *counters, ctx context.Context, err error) error {
 	switch {
 	case err == nil || isReply(err):
 		if c.breaker.failures.Load() != 0 {
@@ -38,7 +52,7 @@ func (c *Client) report(ctx context.Context, err error) error {
 		c.failed(err)
 	}
 	if err != nil {
-		c.stats.storeErrors.Add(1)
+		stats.storeErrors.Add(1)
 	}
 	return err
 }

@@ -53,8 +53,8 @@ type CachedOptions struct {
 	// Default: a minute, or TTL if that is shorter.
 	NegativeTTL time.Duration
 
-	// TouchOnHit makes expiry slide: a hit has the entry live for its whole TTL again. That is done in the background, at most
-	// about ten times in a TTL.
+	// TouchOnHit makes expiry slide: a hit has the entry live for its whole time to live again, the one that it was stored with. That is
+	// done in the background, at most about ten times in that time.
 	// Default: false.
 	TouchOnHit bool
 
@@ -80,7 +80,8 @@ type CachedOptions struct {
 }
 
 // BatchFunc loads many values in one call. It returns one value for each of args, in their order, or an error
-// for all of them.
+// for all of them. A [*BatchError] beside the values says which of args failed: their values do not count, the others are stored and
+// given out, and an error of CachedOptions.Negative is remembered for its argument.
 type BatchFunc[K, V any] = func(ctx context.Context, args []K) ([]V, error)
 
 // A Cached remembers a function's results in the client's store, by a key that a template makes of the
@@ -96,6 +97,7 @@ type Cached[K, V any] struct {
 	codec        Codec
 	fingerprint  uint64
 	opts         CachedOptions
+	stats        *counters
 	touches      *touches // nil: TouchOnHit is off
 	near         *near    // nil: there is no near cache
 	shares       bool     // whether callers may share a value out of it
@@ -151,6 +153,7 @@ func NewCached[K, V any](c *Client, template string, fn Func[K, V], opts *Cached
 			return nil, err
 		}
 	}
+	w.stats = c.countersOf(o.kind, template)
 	w.shares = w.near != nil && (w.near.shared || isImmutable(valueType))
 	return w, nil
 }
@@ -169,9 +172,12 @@ func (c *Cached[K, V]) Batch(batch BatchFunc[K, V]) *Cached[K, V] {
 // Get fails open: when the store can't be used, the function is called, and its result is what the caller gets. So
 // an error is the function's own, or ctx's. The value is the caller's to change.
 func (c *Cached[K, V]) Get(ctx context.Context, args K) (V, error) {
-	if c.near != nil && c.client.opts.Tracer == nil {
+	if c.client.opts.Tracer != nil {
+		return c.getTraced(ctx, args)
+	}
+	if c.near != nil {
 		if key, err := c.Key(args); err == nil {
-			if v, ok, err := c.nearGet(ctx, key, args); ok {
+			if v, ok, err := c.nearGet(ctx, key, args, nil); ok {
 				return v, err
 			}
 		}
@@ -184,10 +190,24 @@ func (c *Cached[K, V]) Get(ctx context.Context, args K) (V, error) {
 	if call.a, err = c.address(args); err != nil {
 		return c.uncached(ctx, "Get", args, err)
 	}
-	if c.client.opts.Tracer == nil {
-		return c.get(ctx, &call.a, &call.out)
+	return c.get(ctx, &call.a, &call.out)
+}
+
+func (c *Cached[K, V]) getTraced(ctx context.Context, args K) (V, error) {
+	a, err := c.address(args)
+	if err != nil {
+		return c.uncached(ctx, "Get", args, err)
 	}
-	return c.traced(ctx, "Get", &call.a, c.get)
+	return c.traced(ctx, "Get", &a, func(ctx context.Context, a *address[K], out *Outcome) (V, error) {
+		if c.near != nil {
+			out.Status = "near"
+			if v, ok, err := c.nearGet(ctx, a.key, a.args, out); ok {
+				return v, err
+			}
+			out.Status = ""
+		}
+		return c.get(ctx, a, out)
+	})
 }
 
 // Refresh runs the function for args and stores its result in place of what is there, and returns it. It never joins a
@@ -233,7 +253,7 @@ func (c *Cached[K, V]) Reset(ctx context.Context, args K) error {
 // Reset holds for it as well, and so does what Reset says about errors.
 func (c *Cached[K, V]) ResetAll(ctx context.Context) error {
 	ctx, end := c.client.trace(ctx, Operation{Name: "ResetAll", Template: c.template.text()})
-	err := c.client.advance(ctx, c.tags)
+	err := c.client.advance(ctx, c.stats, c.tags)
 	if err != nil {
 		err = fmt.Errorf("cachify: ResetAll of %q: %w", c.template.text(), err)
 	}
@@ -284,7 +304,7 @@ func (c *Cached[K, V]) uncached(ctx context.Context, name string, args K, cause 
 	return c.traced(ctx, name, &address[K]{args: args}, func(ctx context.Context, a *address[K], out *Outcome) (V, error) {
 		out.Status, out.StoreErr = "bypass", cause
 		c.client.warnOnce(ctx, "cachify: arguments without a key; the function runs uncached", c.template.text(), cause)
-		c.client.stats.bypasses.Add(1)
+		c.stats.bypasses.Add(1)
 		return c.runAlone(ctx, a.args)
 	})
 }
@@ -338,9 +358,10 @@ func (c *Cached[K, V]) put(ctx context.Context, a *address[K], v V) error {
 	op, cancel := c.client.opContext(ctx)
 	defer cancel()
 	_, _, err = c.client.store.Set(op, lease.head(), []string{a.key}, [][]byte{data}, []time.Duration{c.keepFor(ttl)}, a.tags)
-	if c.client.report(ctx, err) != nil {
+	if c.report(ctx, err) != nil {
 		return c.putFailed(a, err)
 	}
+	c.stats.invalidations.Add(1)
 	c.client.flights.forgetBypasses(a.key)
 	return nil
 }
@@ -350,7 +371,7 @@ func (c *Cached[K, V]) putLease(ctx context.Context, key string, lease lease) (i
 	op, cancel := c.client.opContext(ctx)
 	defer cancel()
 	_, stamps, err := c.client.store.Set(op, nil, []string{key}, [][]byte{lease}, []time.Duration{leaseTTL}, c.tags[:1])
-	if c.client.report(ctx, err) != nil {
+	if c.report(ctx, err) != nil {
 		return 0, err
 	}
 	return stamps[0], nil
@@ -366,7 +387,7 @@ func (c *Cached[K, V]) peek(ctx context.Context, a *address[K]) (v V, ok bool, e
 	op, cancel := c.client.opContext(ctx)
 	defer cancel()
 	values, stamps, err := c.lookAt(op, []string{a.key}, a.tags)
-	if c.client.report(ctx, err) != nil || values[0] == nil || c.client.retries.holds(a.key, a.tags) {
+	if c.report(ctx, err) != nil || values[0] == nil || c.client.retries.holds(a.key, a.tags) {
 		return v, false, err
 	}
 	e, found, err := c.read(ctx, a, values[0], stamps, &v)

@@ -87,7 +87,8 @@ type Client struct {
 	flights   flights
 	breaker   breaker
 	retries   retries
-	stats     counters
+	stats     counters // what no wrapper counts
+	wrappers  wrapperCounters
 	deadlines deadlines
 
 	renewals renewals
@@ -122,6 +123,7 @@ func New(store Store, opts *Options) *Client {
 	c.deadlines.bubble = inBubble(time.Now())
 	c.stampKey = stampKey(c.opts.Prefix)
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	c.feed.log = c.log
 	c.feed.prefix, c.feed.born = c.opts.Prefix+cachedKind+":", time.Now()
 	if c.err == nil {
 		store.Open()

@@ -27,13 +27,14 @@ type flight struct {
 	cancel     context.CancelCauseFunc
 	lease      []byte // head of the lease to free if the flight is abandoned; nil: none
 	waiting    bool   // for another process's load
+	batch      bool   // the work is that of a batch function: see batchErrorOf for its err
 	passengers int    // guarded by flights.mu
 	boarded    bool   // somebody besides the first caller is or was aboard; guarded by flights.mu
 	gone       bool   // landed or abandoned: nobody boards; guarded by flights.mu
 
 	// Written by the work, read after done is closed.
 	done    chan struct{}
-	err     error    // what everybody aboard gets instead of an entry
+	err     error    // what everybody aboard gets instead of an entry; see errorOf
 	crash   *crash   // the function did not return
 	entries [][]byte // by key; nil where there is none to share
 	alone   bool     // where there is none, passengers run the function for themselves; else they go to the store again
@@ -59,6 +60,14 @@ func (cr *crash) resume() {
 	default:
 		panic(cr.value)
 	}
+}
+
+// errorOf gives the error of one of the keys.
+func (f *flight) errorOf(index int) error {
+	if f.batch {
+		return errorAt(f.err, index)
+	}
+	return f.err
 }
 
 // A seat is a key's place in a flight.

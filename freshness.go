@@ -54,7 +54,7 @@ func (c *Cached[K, V]) age(f *found) age {
 // hit is what becomes of a value that was found in the store, or of an error that is remembered there.
 func (c *Cached[K, V]) hit(ctx context.Context, a *address[K], f *found, v V, out *Outcome) (V, error) {
 	out.Status = "hit"
-	c.client.stats.hits.Add(1)
+	c.stats.hits.Add(1)
 	if f.negative != nil {
 		return v, f.negative
 	}
@@ -71,7 +71,7 @@ func (c *Cached[K, V]) serve(ctx context.Context, a *address[K], f *found) age {
 		c.refreshBehind(ctx, a, f)
 	}
 	if c.touches != nil {
-		c.touch(ctx, a.key, f.head)
+		c.touch(ctx, a.key, f)
 	}
 	return age
 }
@@ -92,7 +92,7 @@ func (c *Cached[K, V]) stale(ctx context.Context, a *address[K], f *found, old V
 		}
 	}
 	out.Status = "stale"
-	c.client.stats.stale.Add(1)
+	c.stats.stale.Add(1)
 	return old
 }
 
@@ -147,7 +147,7 @@ func (c *Cached[K, V]) runBehind(l *load[K, V]) {
 			_ = lease.keep()
 		}
 	}()
-	c.client.stats.refreshes.Add(1)
+	c.stats.refreshes.Add(1)
 	l.run(func(ctx context.Context) ([]V, error) {
 		v, err := c.fn(ctx, l.addresses[0].args)
 		return []V{v}, err
@@ -155,7 +155,7 @@ func (c *Cached[K, V]) runBehind(l *load[K, V]) {
 }
 
 // refreshTerms are those of the lease that one process of all takes to refresh a value.
-var refreshTerms = terms{ttl: leaseTTL, renew: true, taken: errRefreshing}
+var refreshTerms = terms{ttl: leaseTTL, renew: true, taken: errRefreshing, stats: new(counters)} // which nobody reads: it is no lock of a user
 
 var errRefreshing = errors.New("cachify: another process refreshes the value")
 

@@ -253,6 +253,48 @@ func TestTouchOnHit(t *testing.T) {
 	})
 }
 
+// A touch gives an entry the time to live again that it was stored with, whatever Jitter and SetTTL have made of the wrapper's.
+func TestTouchNeverShortens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := cachify.Memory()
+		c := newClient(t, memory, nil)
+		runs := 0
+		f := cachify.Must(cachify.NewCached(c, "n-<n>", func(ctx context.Context, n int) (int, error) {
+			runs++
+			if n < 0 {
+				cachify.SetTTL(ctx, cachify.NoExpiry)
+			} else if n > 0 {
+				cachify.SetTTL(ctx, time.Duration(n)*freshTTL)
+			}
+			return n, nil
+		}, &cachify.CachedOptions{TTL: freshTTL, Jitter: 0.9, TouchOnHit: true}))
+		left := func(n int) time.Duration {
+			key, err := f.Key(n)
+			noError(t, err)
+			all := make([]time.Duration, 1)
+			_, _, err = memory.Get(t.Context(), []string{key}, nil, all)
+			noError(t, err)
+			return all[0]
+		}
+		for _, n := range []int{0, 100, 5, -1} {
+			_, err := f.Get(t.Context(), n)
+			noError(t, err)
+			first := left(n)
+			for range 50 {
+				time.Sleep(max(first/8, time.Millisecond)) // more than the part of it in which it is touched once
+				before := left(n)
+				_, err := f.Get(t.Context(), n)
+				noError(t, err)
+				synctest.Wait()
+				if after := left(n); after < before || after != first {
+					t.Fatalf("a touch of %d made %v out of %v, want %v", n, after, before, first)
+				}
+			}
+		}
+		equal(t, "runs", runs, 4)
+	})
+}
+
 func TestStoreInBackground(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &faultyStore{Store: cachify.Memory()}

@@ -35,7 +35,7 @@ func (c *Cached[K, V]) get(ctx context.Context, a *address[K], out *Outcome) (v 
 		}
 		if !missed {
 			missed = true
-			c.client.stats.misses.Add(1)
+			c.stats.misses.Add(1)
 		}
 		if f.what == isVacant {
 			return c.lead(ctx, c.leasedLoad(ctx, lease, f.stamps[0], a), out)
@@ -155,7 +155,7 @@ func (c *Cached[K, V]) takeLease(ctx context.Context, now time.Time, lease lease
 	op, cancel := c.client.opContextFrom(ctx, now)
 	defer cancel()
 	values, stamps, err := c.client.store.Lease(op, lease, leaseTTL, []string{a.key}, a.tags, left)
-	if c.client.report(ctx, err) == nil {
+	if c.report(ctx, err) == nil {
 		err = c.client.ensureStamp(ctx, stamps)
 	}
 	if err != nil {
@@ -173,7 +173,7 @@ func (c *Cached[K, V]) remove(ctx context.Context, key string, head []byte) erro
 	op, cancel := c.client.opContext(ctx)
 	defer cancel()
 	_, err := c.client.store.Delete(op, head, []string{key})
-	return c.client.report(ctx, err)
+	return c.report(ctx, err)
 }
 
 // board finds a seat for a caller that has just read the lease id and stamps: in the load, if that is of this process, or
@@ -195,22 +195,23 @@ func (c *Cached[K, V]) board(ctx context.Context, a *address[K], id entryID, sta
 // ride waits for the landing and gives a passenger its value. again means that it has to go to the store once more.
 func (c *Cached[K, V]) ride(ctx context.Context, a *address[K], s seat, out *Outcome) (v V, again bool, err error) {
 	out.Status = "wait"
-	c.client.stats.waits.Add(1)
+	c.stats.waits.Add(1)
 	if err := c.await(ctx, s.flight); err != nil {
 		return v, false, err
 	}
 	switch {
 	case s.crash != nil:
 		return v, false, s.crash.passengerError(c.template.text())
-	case s.err != nil:
-		return v, false, s.err
+	case s.errorOf(s.index) != nil:
+		return v, false, s.errorOf(s.index)
 	case s.storeErr != nil: // the timeout is paid; whoever waited had started by then
 		v, err = c.failOpen(ctx, a, out, s.failedAt, s.storeErr)
 		return v, false, err
+	case len(s.entries) > 0 && s.entries[s.index] != nil:
 	case s.alone:
 		v, err = c.runAlone(ctx, a.args)
 		return v, false, err
-	case len(s.entries) == 0:
+	default:
 		return v, true, nil
 	}
 	data := s.entries[s.index]
@@ -231,7 +232,7 @@ func (c *Cached[K, V]) ride(ctx context.Context, a *address[K], s seat, out *Out
 // bypass serves a caller without the store. Callers of this process share a flight, but not one that began before
 // notBefore: a caller whose own operation has failed may have started after a Reset that another process could do.
 func (c *Cached[K, V]) bypass(ctx context.Context, a *address[K], out *Outcome, notBefore time.Time) (v V, err error) {
-	c.client.stats.bypasses.Add(1)
+	c.stats.bypasses.Add(1)
 	if c.client.isClosed() || loading(ctx, c.client, a.key) {
 		out.Status = "bypass"
 		return c.runAlone(ctx, a.args)

@@ -43,6 +43,7 @@ type terms struct {
 	slots   int // 0: a lock
 	fenced  bool
 	label   string
+	stats   *counters
 	taken   error // what callers get when others hold it: ErrLocked or ErrFull
 }
 
@@ -115,7 +116,7 @@ func (l *Lease) Extend(ctx context.Context, d time.Duration) error {
 	op, cancel := l.c.opContext(ctx)
 	defer cancel()
 	done, errs := l.c.store.Extend(op, []Claim{claim})
-	if errs != nil && l.c.report(ctx, errs[0]) != nil {
+	if errs != nil && l.report(ctx, errs[0]) != nil {
 		return fmt.Errorf("cachify: Extend of %s: %w", l.Key(), errs[0])
 	}
 	if !done[0] || !l.confirm(sent, d) {
@@ -146,7 +147,7 @@ func (l *Lease) Fence(ctx context.Context) (int64, error) {
 	op, cancel := l.c.opContext(ctx)
 	defer cancel()
 	fence, ok, err := l.c.store.Fence(op, claim)
-	if l.c.report(ctx, err) != nil {
+	if l.report(ctx, err) != nil {
 		return 0, fmt.Errorf("cachify: Fence of %s: %w", l.Key(), err)
 	}
 	if !ok {
@@ -188,7 +189,7 @@ func (l *Lease) release(ctx context.Context) error {
 	}
 	gone := err == nil && !ok
 	if gone && held {
-		l.c.stats.leasesLost.Add(1) // nobody had noticed
+		l.terms.stats.leasesLost.Add(1) // nobody had noticed
 	}
 	if gone || !held {
 		err = errors.Join(l.lostError(), err)
@@ -217,7 +218,7 @@ func (l *Lease) confirm(sent time.Time, ttl time.Duration) bool {
 	if l.ctx == nil {
 		l.taken = sent
 		l.ctx, l.cancel = context.WithCancelCause(l.parent)
-		l.c.stats.leases.Add(1)
+		l.terms.stats.leases.Add(1)
 	}
 	l.c.renewals.plan(l, l.nextRenewal(sent))
 	return true
@@ -259,7 +260,7 @@ func driftMargin(ttl time.Duration) time.Duration { return min(ttl/10, time.Seco
 // lost ends a lease that is known to be lost, or not known to be held any longer.
 func (l *Lease) lost() {
 	if _, again := l.end(false); !again {
-		l.c.stats.leasesLost.Add(1)
+		l.terms.stats.leasesLost.Add(1)
 		l.cancel(ErrLockLost)
 	}
 }

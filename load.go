@@ -89,12 +89,12 @@ func (l *load[K, V]) fly(ctx context.Context, fn func(context.Context) ([]V, err
 
 // run is the work of the flight. The function may panic or end the goroutine, so everything after it is deferred.
 func (l *load[K, V]) run(fn func(context.Context) ([]V, error)) {
-	stats := &l.c.client.stats
+	stats := l.c.stats
 	op := Operation{Name: "Load", Template: l.c.template.text()}
 	if len(l.keys) == 1 {
 		op.Key = l.keys[0]
 	}
-	ctx, end := l.c.client.trace(l.ctx, op)
+	ctx, end := l.c.client.traceLoad(l.ctx, op)
 	ctx, cl := withCall(ctx, l.c.client, l.keys)
 	if l.c.opts.LoadTimeout > 0 {
 		limited, cancel := context.WithTimeoutCause(ctx, l.c.opts.LoadTimeout, l.c.loadTimeoutError())
@@ -139,7 +139,7 @@ func (c *Cached[K, V]) crashed(ctx context.Context, value any) *crash {
 	return &crash{value: value}
 }
 
-// settle brings the results to the store and to the passengers, or frees the lease if there are none to store.
+// settle brings the results to the store and to the passengers, and frees the leases of keys that there is nothing to store for.
 func (l *load[K, V]) settle(cl *call, took time.Duration) {
 	later := func() {}
 	defer func() { later() }()
@@ -149,80 +149,97 @@ func (l *load[K, V]) settle(cl *call, took time.Duration) {
 		return // the lease has been freed already
 	}
 	l.err = l.failed
-	ok := l.crash == nil && l.failed == nil
-	ttl, wanted, added := cl.decided(l.c.opts.TTL)
-	if !ok {
-		ttl, wanted, added = l.decideNegative(cl)
+	_, wanted, added := cl.decided(l.c.opts.TTL)
+	if wanted && l.head != nil && l.crash == nil {
+		l.encode(cl, took, added)
 	}
+	stored := l.storable()
+	l.freeOthers(stored)
 	switch {
-	case !wanted || l.head == nil || !l.encode(ttl, took, added) || l.tooLong():
-		if l.lease != nil {
-			_ = l.c.client.free(l.ctx, l.flight)
-		}
+	case len(stored) == 0:
 	case l.c.opts.StoreInBackground:
-		later = func() { l.store(added) }
+		later = func() { l.store(stored, added) }
 	default:
-		l.store(added)
+		l.store(stored, added)
 	}
-	if boarded := flights.close(l.flight); !ok || !boarded {
+	if boarded := flights.close(l.flight); !boarded || l.crash != nil || l.failed != nil && !l.batch {
 		return
 	}
-	if l.encoded == nil && !l.alone {
-		l.encode(ttl, took, added)
+	if l.encoded == nil {
+		l.encode(cl, took, added)
 	}
 	if l.freshFor(added) {
 		l.entries = l.encoded
 	}
 }
 
-// decideNegative is what becomes of a run that failed: wanted if its error is one to remember.
-func (l *load[K, V]) decideNegative(cl *call) (ttl time.Duration, wanted bool, added []string) {
-	if l.crash != nil || len(l.keys) > 1 || l.c.negativeOf(l.failed) == nil {
-		return 0, false, nil
-	}
-	return cl.decided(l.c.opts.NegativeTTL)
-}
-
-// encode makes the entries of the results. If one can't be encoded, none is stored or shared: each passenger runs
+// encode makes the entries of the results, and of errors to remember. A value that can't be encoded has none: each passenger runs
 // the function for itself.
-func (l *load[K, V]) encode(ttl, took time.Duration, tags []string) bool {
-	encoded := make([][]byte, len(l.values))
-	l.ttls = make([]time.Duration, len(l.values))
+func (l *load[K, V]) encode(cl *call, took time.Duration, tags []string) {
+	l.encoded, l.ttls = make([][]byte, len(l.keys)), make([]time.Duration, len(l.keys))
+	ttl, _, _ := cl.decided(l.c.opts.TTL)
+	negativeTTL, _, _ := cl.decided(l.c.opts.NegativeTTL)
 	for i, a := range l.addresses {
 		e := envelope{
 			flags: flagValue, id: l.newID, created: time.Now().UnixMicro(), loadTime: took, stamp: l.stamp,
 			fingerprint: l.c.fingerprint, tags: union(a.names, tags),
 		}
+		if l.errorOf(i) != nil {
+			if negative := l.negativeAt(i); negative != nil {
+				l.ttls[i] = l.c.withJitter(negativeTTL) // not for MaxStale: stale errors are of no use
+				e.softExpiry = softExpiry(e.created, l.ttls[i])
+				e.flags, e.payload = flagNegative, []byte(negative.Error())
+				l.encoded[i] = e.bytes()
+			}
+			continue
+		}
 		ttl := l.c.withJitter(ttl)
 		e.softExpiry = softExpiry(e.created, ttl)
 		l.ttls[i] = l.c.keepFor(ttl)
-		if l.failed != nil {
-			e.flags, e.payload = flagNegative, []byte(l.c.negativeOf(l.failed).Error())
-			l.ttls[i] = ttl // stale errors are of no use
-			encoded[i] = e.bytes()
-			continue
-		}
 		var err error
-		if encoded[i], err = e.encode(l.c.codec, a.key, &l.values[i]); err != nil {
+		if l.encoded[i], err = e.encode(l.c.codec, a.key, &l.values[i]); err != nil {
 			l.alone, l.storeErr = true, err
 			l.c.client.warnOnce(l.ctx, "cachify: a value can't be encoded and is not stored", l.c.template.text(), err)
-			return false
 		}
 	}
-	l.encoded = encoded
-	return true
 }
 
-// tooLong says whether an entry is longer than MaxBytes.
-func (l *load[K, V]) tooLong() bool {
+// negativeAt gives the error to remember for one of the keys. That of a whole batch says nothing about any one key of it.
+func (l *load[K, V]) negativeAt(i int) error {
+	if _, partly := l.failed.(*BatchError); l.batch && !partly && len(l.keys) > 1 {
+		return nil
+	}
+	return l.c.negativeOf(l.errorOf(i))
+}
+
+// storable gives the indices of the entries that there are, less those that are longer than MaxBytes.
+func (l *load[K, V]) storable() (indices []int) {
 	for i, entry := range l.encoded {
+		if entry == nil {
+			continue
+		}
 		if err := l.c.checkLength(l.keys[i], entry); err != nil {
 			l.storeErr = err
 			l.c.client.warnOnce(l.ctx, "cachify: a value is too long and is not stored", l.c.template.text(), err)
-			return true
+			continue
+		}
+		indices = append(indices, i)
+	}
+	return indices
+}
+
+// freeOthers frees the leases of all keys but those.
+func (l *load[K, V]) freeOthers(stored []int) {
+	if l.lease == nil || len(stored) == len(l.keys) {
+		return
+	}
+	var keys []string
+	for i, key := range l.keys {
+		if _, found := slices.BinarySearch(stored, i); !found {
+			keys = append(keys, key)
 		}
 	}
-	return false
+	_ = l.c.client.free(l.ctx, &flight{keys: keys, lease: l.lease})
 }
 
 func (c *Cached[K, V]) checkLength(key string, entry []byte) error {
@@ -232,12 +249,13 @@ func (c *Cached[K, V]) checkLength(key string, entry []byte) error {
 	return fmt.Errorf("cachify: the entry of %s is %d bytes long, more than CachedOptions.MaxBytes of %d", key, len(entry), c.opts.MaxBytes)
 }
 
-// store puts the entries in the place of head, where that is still there. A Reset, Put or newer lease has
+// store puts the entries of those indices in the place of head, where that is still there. A Reset, Put or newer lease has
 // taken it away, and so wins.
-func (l *load[K, V]) store(added []string) {
+func (l *load[K, V]) store(stored []int, added []string) {
+	keys, entries, ttls := pick(l.keys, stored), pick(l.encoded, stored), pick(l.ttls, stored)
 	var tags tagSet
-	for _, a := range l.addresses {
-		tags.add(a.tags...)
+	for _, i := range stored {
+		tags.add(l.addresses[i].tags...)
 	}
 	for _, tag := range added {
 		tags.add(l.c.client.tagKey(tag))
@@ -245,20 +263,33 @@ func (l *load[K, V]) store(added []string) {
 	ctx := context.WithoutCancel(l.ctx)
 	op, cancel := l.c.client.opContext(ctx)
 	defer cancel()
-	tickets := l.nearTickets()
-	done, stamps, err := l.c.client.store.Set(op, l.head, l.keys, l.encoded, l.ttls, tags.list)
-	if l.storeErr = l.c.client.report(ctx, err); err != nil {
+	tickets := l.nearTickets(keys)
+	done, stamps, err := l.c.client.store.Set(op, l.head, keys, entries, ttls, tags.list)
+	if l.c.report(ctx, err) != nil {
+		l.storeErr = err
 		if l.lease != nil {
 			l.c.client.freeLater(ctx, l.flight)
 		}
 		return
 	}
-	l.keepNear(tickets, done, stamps)
+	l.keepNear(stored, tickets, done, stamps)
 	dropped := count(done, false)
-	l.c.client.stats.dropped.Add(dropped)
+	l.c.stats.dropped.Add(dropped)
 	if l.refreshes && dropped > 0 {
 		l.storeErr = l.c.removeOlder(ctx, l.keys[0], l.began)
 	}
+}
+
+// pick gives the elements at those indices: list itself if that is all of them.
+func pick[T any](list []T, indices []int) []T {
+	if len(indices) == len(list) {
+		return list
+	}
+	picked := make([]T, len(indices))
+	for i, index := range indices {
+		picked[i] = list[index]
+	}
+	return picked
 }
 
 // removeOlder removes a value whose load began before the given time. Of two refreshes of one value the first to finish
@@ -292,7 +323,7 @@ func (l *load[K, V]) freshFor(added []string) bool {
 	op, cancel := l.c.client.opContext(ctx)
 	defer cancel()
 	_, stamps, err := l.c.client.store.Get(op, nil, tags, nil)
-	return l.c.client.report(ctx, err) == nil && fresh(l.stamp, stamps)
+	return l.c.report(ctx, err) == nil && fresh(l.stamp, stamps)
 }
 
 // renewLease keeps the lease alive for as long as the function runs. It is started for long loads only.

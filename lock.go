@@ -65,6 +65,7 @@ func NewLock[K any](c *Client, template string, opts *LockOptions) (*Lock[K], er
 	if err != nil {
 		return nil, err
 	}
+	terms.stats = c.countersOf("lock", template)
 	return &Lock[K]{client: c, template: t, prefix: c.opts.Prefix + "lock:", wait: wait, terms: terms}, nil
 }
 

@@ -74,7 +74,7 @@ func (l *Lease) firstTaken(ctx context.Context) string {
 	op, cancel := l.c.opContext(ctx)
 	defer cancel()
 	tokens, _, err := l.c.store.Get(op, l.claim.Keys, nil, nil)
-	if l.c.report(ctx, err) != nil {
+	if l.report(ctx, err) != nil {
 		return ""
 	}
 	for i, token := range tokens {

@@ -2,8 +2,8 @@ package cachify
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,10 +16,15 @@ const manyAtOnce = 16
 // the values come in the order of args. Misses are loaded by the function, up to 16 at a time, or, where the wrapper
 // was made with [Cached.Batch], in one call of the batch function.
 //
-// The error joins those of the arguments that failed, each naming its key. The values of the others are there all
-// the same.
+// If any argument fails, the error is a [*BatchError] that has the error of each of them, naming its key. The values of the others are
+// there all the same, also in the store; those that failed have V's zero value.
 func (c *Cached[K, V]) GetMany(ctx context.Context, args []K) ([]V, error) {
-	return c.getMany(ctx, args).results()
+	m := c.getMany(ctx, args)
+	values := make([]V, len(m.index))
+	for i, at := range m.index {
+		values[i] = m.items[at].value
+	}
+	return values, m.err
 }
 
 func (c *Cached[K, V]) getMany(ctx context.Context, args []K) *many[K, V] {
@@ -32,7 +37,8 @@ func (c *Cached[K, V]) getMany(ctx context.Context, args []K) *many[K, V] {
 		misses = m.loadBatch(ctx, misses, &out)
 	}
 	m.getEach(ctx, misses)
-	_, out.Err = m.results()
+	m.err = m.batchError("GetMany")
+	out.Err = m.err
 	return m
 }
 
@@ -40,7 +46,8 @@ func (c *Cached[K, V]) getMany(ctx context.Context, args []K) *many[K, V] {
 type many[K, V any] struct {
 	c     *Cached[K, V]
 	start time.Time
-	down  bool          // the store has failed this call, which does without it from then on
+	down  bool // the store has failed this call, which does without it from then on
+	err   error
 	index []int         // of args, in what follows
 	items []*item[K, V] // one a key, and one for each of the arguments that have none
 }
@@ -144,7 +151,7 @@ func (m *many[K, V]) readHits(ctx context.Context, out *Outcome) (misses []*item
 	defer cancel()
 	values, stamps, err := m.c.client.store.Get(op, keysOf(keyed), tags, left)
 	known := newStampMap(tags, stamps)
-	if m.c.client.report(ctx, err) == nil {
+	if m.c.report(ctx, err) == nil {
 		err = m.read(ctx, keyed, values, known)
 	}
 	if err != nil {
@@ -164,7 +171,7 @@ func (m *many[K, V]) readHits(ctx context.Context, out *Outcome) (misses []*item
 
 // hit is [Cached.hit], but nobody waits for an expired value to be loaded anew.
 func (m *many[K, V]) hit(ctx context.Context, it *item[K, V], known stampMap) {
-	m.c.client.stats.hits.Add(1)
+	m.c.stats.hits.Add(1)
 	e := &it.entry
 	if e.flags&flagNegative != 0 {
 		it.err = m.c.negativeIn(e)
@@ -175,7 +182,7 @@ func (m *many[K, V]) hit(ctx context.Context, it *item[K, V], known stampMap) {
 	}
 	f := found{what: it.what, id: e.id, head: it.head, stamps: known.of(it.tags), created: e.created, softExpiry: e.softExpiry}
 	if m.c.serve(ctx, &it.address, &f) == isExpired {
-		m.c.client.stats.stale.Add(1)
+		m.c.stats.stale.Add(1)
 		m.c.refreshBehind(ctx, &it.address, &f)
 	}
 }
@@ -235,15 +242,16 @@ func (m *many[K, V]) loadBatch(ctx context.Context, misses []*item[K, V], out *O
 
 // flyBatch loads what is leased in one call.
 func (m *many[K, V]) flyBatch(ctx context.Context, lease lease, stamp int64, mine []*item[K, V]) {
-	m.c.client.stats.misses.Add(int64(len(mine)))
+	m.c.stats.misses.Add(int64(len(mine)))
 	l := m.c.leasedLoad(ctx, lease, stamp, addressesOf(mine)...)
+	l.batch = true
 	values, err := l.fly(ctx, func(ctx context.Context) ([]V, error) { return m.c.runBatch(ctx, argsOf(mine)) })
 	m.deliver(mine, values, err)
 }
 
 // callBatch loads items in one call without the store.
 func (m *many[K, V]) callBatch(ctx context.Context, items []*item[K, V]) {
-	m.c.client.stats.bypasses.Add(int64(len(items)))
+	m.c.stats.bypasses.Add(int64(len(items)))
 	ctx, _ = withCall(ctx, m.c.client, nil)
 	values, err := m.c.runBatch(ctx, argsOf(items))
 	m.deliver(items, values, err)
@@ -251,7 +259,8 @@ func (m *many[K, V]) callBatch(ctx context.Context, items []*item[K, V]) {
 
 func (c *Cached[K, V]) runBatch(ctx context.Context, args []K) ([]V, error) {
 	values, err := c.batch(ctx, args)
-	if err == nil && len(values) != len(args) {
+	err = batchErrorOf(err, len(args))
+	if _, partly := err.(*BatchError); (err == nil || partly) && len(values) != len(args) {
 		return nil, fmt.Errorf("cachify: the batch function of %q returned %d values for %d arguments: it must return one for each, in their order",
 			c.template.text(), len(values), len(args))
 	}
@@ -261,7 +270,7 @@ func (c *Cached[K, V]) runBatch(ctx context.Context, args []K) ([]V, error) {
 func (m *many[K, V]) deliver(items []*item[K, V], values []V, err error) {
 	for i, it := range items {
 		it.done = true
-		if it.err = err; err == nil {
+		if it.err = errorAt(err, i); it.err == nil {
 			it.value = values[i]
 		}
 	}
@@ -290,7 +299,7 @@ func (m *many[K, V]) tryLeases(ctx context.Context, lease lease, items []*item[K
 	op, cancel := m.c.client.opContext(ctx)
 	defer cancel()
 	values, stamps, err := m.c.client.store.Lease(op, lease, leaseTTL, keysOf(items), tags, nil)
-	if m.c.client.report(ctx, err) == nil {
+	if m.c.report(ctx, err) == nil {
 		err = m.c.client.ensureStamp(ctx, stamps)
 	}
 	if err != nil {
@@ -354,16 +363,28 @@ func (m *many[K, V]) getEach(ctx context.Context, items []*item[K, V]) {
 	}
 }
 
-func (m *many[K, V]) results() ([]V, error) {
-	var errs []error
-	for _, it := range m.items {
-		if it.err != nil {
-			errs = append(errs, fmt.Errorf("cachify: GetMany %s: %w", it.key, it.err))
+// batchError gives the errors of the items by argument, each with its key; nil if there are none.
+func (m *many[K, V]) batchError(name string) error {
+	var errs []error // of the items
+	for i, it := range m.items {
+		if it.err == nil {
+			continue
 		}
+		if errs == nil {
+			errs = make([]error, len(m.items))
+		}
+		key := it.key
+		if key == "" {
+			key = fmt.Sprintf("argument %d", slices.Index(m.index, i))
+		}
+		errs[i] = fmt.Errorf("cachify: %s %s: %w", name, key, it.err)
 	}
-	values := make([]V, len(m.index))
+	if errs == nil {
+		return nil
+	}
+	batch := &BatchError{Errs: make([]error, len(m.index))}
 	for i, at := range m.index {
-		values[i] = m.items[at].value
+		batch.Errs[i] = errs[at]
 	}
-	return values, errors.Join(errs...)
+	return batch
 }

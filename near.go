@@ -85,8 +85,9 @@ type nearEntry struct {
 	created    int64
 	softExpiry int64
 
-	value any    // *V, if callers may share it
-	data  []byte // the envelope, if not
+	value    any    // *V, if callers may share it
+	payload  []byte // what the codec wrote, if not; or the text of the error
+	negative bool   // it is an error
 }
 
 func newNear(feed *nearFeed, opts NearOptions) *near {

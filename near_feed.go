@@ -1,6 +1,7 @@
 package cachify
 
 import (
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,9 +16,11 @@ const maxNearTags = 10_000
 type nearFeed struct {
 	prefix string    // of the entries' keys
 	born   time.Time // what now counts from
+	log    func() *slog.Logger
 	live   atomic.Bool
 
 	mu      sync.Mutex // of starting, and of live's changes
+	failing bool       // and it is logged
 	nears   []*near
 	started bool
 	stop    func()
@@ -80,12 +83,30 @@ func (f *nearFeed) now() time.Duration { return time.Since(f.born) }
 // Live is told by the store: whether from now on all changes are told of.
 func (f *nearFeed) Live(live bool) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.live.Store(false)
 	for _, n := range f.nears {
 		n.clear()
 	}
 	f.live.Store(live && !f.closed)
+	again := live && f.failing
+	if live {
+		f.failing = false
+	}
+	f.mu.Unlock()
+	if again {
+		f.log().Info("cachify: the store tells of changes again, and near caches are used")
+	}
+}
+
+// Failed is told by the store: it could not begin to tell of changes. Once for each outage that is logged.
+func (f *nearFeed) Failed(err error) {
+	f.mu.Lock()
+	again := f.failing || f.closed
+	f.failing = true
+	f.mu.Unlock()
+	if !again {
+		f.log().Warn("cachify: the store does not tell of changes; near caches are not used until it does", "error", err)
+	}
 }
 
 // Changed is told by the store: what begins with head was written at key, or it was removed.

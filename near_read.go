@@ -48,16 +48,16 @@ func isImmutable(t reflect.Type) bool {
 	return false
 }
 
-// nearGet gives what the near cache has for args.
-func (c *Cached[K, V]) nearGet(ctx context.Context, key string, args K) (v V, ok bool, err error) {
+// nearGet gives what the near cache has for args. out may be nil.
+func (c *Cached[K, V]) nearGet(ctx context.Context, key string, args K, out *Outcome) (v V, ok bool, err error) {
 	e := c.near.get(key, c.fingerprint)
 	if e == nil || ctx.Err() != nil || c.client.retries.holds(key, e.tags) {
 		return v, false, nil
 	}
-	if v, err = c.nearValue(key, e); errors.Is(err, errNoValue) {
+	if v, err = c.nearValue(key, e); err == errNoValue {
 		return v, false, nil
 	}
-	c.client.stats.nearHits.add()
+	c.stats.nearHits.add()
 	if err != nil || !c.ages() {
 		return v, true, err
 	}
@@ -66,7 +66,10 @@ func (c *Cached[K, V]) nearGet(ctx context.Context, key string, args K) (v V, ok
 		return v, true, nil
 	}
 	if f := c.nearFound(e); c.serve(ctx, &a, f) == isExpired {
-		v = c.stale(ctx, &a, f, v, new(Outcome))
+		if out == nil {
+			out = new(Outcome)
+		}
+		v = c.stale(ctx, &a, f, v, out)
 	}
 	return v, true, nil
 }
@@ -79,23 +82,27 @@ func (c *Cached[K, V]) nearFound(e *nearEntry) *found {
 
 var errNoValue = errors.New("cachify: no value")
 
-// nearValue gives the value of an entry, or the error that is remembered in its place.
+// nearValue gives the value of an entry, or the error that is remembered in its place. Another wrapper of the template may have kept it,
+// whose type only looks the same or whose list of errors is another one: what does not fit is no value.
 func (c *Cached[K, V]) nearValue(key string, e *nearEntry) (v V, err error) {
-	switch kept := e.value.(type) {
-	case *V:
+	if kept, ok := e.value.(*V); ok {
 		return *kept, nil
-	case error:
-		return v, kept
 	}
-	if e.data == nil { // of another wrapper, whose type only looks the same
+	if e.payload == nil {
 		return v, errNoValue
 	}
-	return c.nearDecode(key, e.data)
+	if e.negative {
+		if err = c.negativeOfText(e.payload); err == nil {
+			err = errNoValue
+		}
+		return v, err
+	}
+	return c.nearDecode(key, e.payload)
 }
 
 // nearDecode is apart from nearValue for the sake of hits that need no decoding, and then no memory.
-func (c *Cached[K, V]) nearDecode(key string, data []byte) (v V, err error) {
-	entry, _ := parseEnvelope(data)
+func (c *Cached[K, V]) nearDecode(key string, payload []byte) (v V, err error) {
+	entry := envelope{payload: payload}
 	if entry.decode(c.codec, key, &v) != nil {
 		return v, errNoValue
 	}
@@ -114,7 +121,7 @@ func (c *Cached[K, V]) nearTicket(key string) nearTicket {
 	return t
 }
 
-// keepNear keeps an entry that is fresh by the given stamp of the prefix. v is its value, if that is at hand.
+// keepNear keeps an entry that is fresh by the given stamp of the prefix. v is its value, which counts only if callers may share it.
 func (c *Cached[K, V]) keepNear(t nearTicket, a *address[K], e *envelope, data []byte, stamp int64, v *V) {
 	if t.slot == nil {
 		return
@@ -127,25 +134,22 @@ func (c *Cached[K, V]) keepNear(t nearTicket, a *address[K], e *envelope, data [
 	if left := t.ttl[0]; left != NoExpiry {
 		entry.until = t.taken + min(left, c.near.ttl)
 	}
-	switch {
-	case e.flags&flagNegative != 0:
-		entry.value = c.negativeIn(e)
-	case c.shares:
+	if entry.negative = e.flags&flagNegative != 0; c.shares && !entry.negative {
 		shared := *v
 		entry.value = &shared
-	default:
-		entry.data = data
+	} else {
+		entry.payload = e.payload
 	}
 	c.near.keep(t, a.key, entry)
 }
 
 // nearTickets gives a ticket for each key of a load that is about to be stored.
-func (l *load[K, V]) nearTickets() []nearTicket {
+func (l *load[K, V]) nearTickets(keys []string) []nearTicket {
 	if l.c.near == nil {
 		return nil
 	}
-	tickets := make([]nearTicket, len(l.keys))
-	for i, key := range l.keys {
+	tickets := make([]nearTicket, len(keys))
+	for i, key := range keys {
 		tickets[i] = l.c.nearTicket(key)
 	}
 	return tickets
@@ -153,7 +157,7 @@ func (l *load[K, V]) nearTickets() []nearTicket {
 
 // keepNear keeps what has been stored. It goes by the stored form, since that is what the others get, and by the stamps of the tags as
 // they were then: of a reset during the load, this process may not have been told.
-func (l *load[K, V]) keepNear(tickets []nearTicket, done []bool, stamps []int64) {
+func (l *load[K, V]) keepNear(stored []int, tickets []nearTicket, done []bool, stamps []int64) {
 	if len(tickets) == 0 || !fresh(l.stamp, stamps) {
 		return
 	}
@@ -161,12 +165,14 @@ func (l *load[K, V]) keepNear(tickets []nearTicket, done []bool, stamps []int64)
 		if !done[i] || t.slot == nil {
 			continue
 		}
-		t.ttl[0] = l.ttls[i]
+		index := stored[i]
+		t.ttl[0] = l.ttls[index]
 		var v V
-		e, _ := parseEnvelope(l.encoded[i])
-		if l.c.decode(l.ctx, l.addresses[i], &e, &v) == isValue {
-			l.c.keepNear(t, l.addresses[i], &e, l.encoded[i], max(l.stamp, stamps[0]), &v)
+		e, _ := parseEnvelope(l.encoded[index])
+		if l.c.shares && l.c.decode(l.ctx, l.addresses[index], &e, &v) != isValue {
+			continue
 		}
+		l.c.keepNear(t, l.addresses[index], &e, l.encoded[index], max(l.stamp, stamps[0]), &v)
 	}
 }
 
@@ -175,7 +181,7 @@ func (m *many[K, V]) nearHit(ctx context.Context, it *item[K, V]) bool {
 	if m.c.near == nil {
 		return false
 	}
-	v, ok, err := m.c.nearGet(ctx, it.key, it.args)
+	v, ok, err := m.c.nearGet(ctx, it.key, it.args, nil)
 	it.value, it.err = v, err
 	return ok
 }

@@ -350,6 +350,89 @@ func TestNegativeIsNear(t *testing.T) {
 	})
 }
 
+// Wrappers of one template share a near cache, and what one has kept another may find: it must take nothing that is not its own.
+func TestNearOfLookalikes(t *testing.T) {
+	type user struct{ Name string }
+	type person struct{ Name string }
+	type pointed struct{ Name *string }
+	eachStore(t, func(t *testing.T, store cachify.Store) {
+		c := newClient(t, store, &cachify.Options{Near: &cachify.NearOptions{}})
+		users := cachify.Must(cachify.NewCached(c, "n-<n>", func(context.Context, int) (user, error) { return user{"Ann"}, nil }, nil))
+		people := cachify.Must(cachify.NewCached(c, "n-<n>", func(context.Context, int) (person, error) { return person{"Bob"}, nil }, nil))
+		for range 3 {
+			equal(t, "the user, who is in the store", warm(t, c, users, 1).Name, "Ann")
+			equal(t, "the same as a person", warm(t, c, people, 1).Name, "Ann")
+		}
+		equal(t, "loads", c.Stats().Loads, 1)
+
+		// The same text, and another error of the same text.
+		here, there := errNoRow, errors.New(errNoRow.Error())
+		for name, err := range map[string]error{"here": here, "there": there} {
+			list := &cachify.CachedOptions{Negative: []error{err}}
+			f := cachify.Must(cachify.NewCached(c, "none-<n>", func(context.Context, int) (pointed, error) { return pointed{}, err }, list))
+			for range 5 {
+				_, got := f.Get(t.Context(), 1)
+				equal(t, "the error of the list "+name, got, err)
+			}
+		}
+		other := cachify.Must(cachify.NewCached(c, "none-<n>", func(context.Context, int) (pointed, error) { return pointed{new("found")}, nil },
+			&cachify.CachedOptions{Negative: []error{errNoTable}}))
+		v, err := other.Get(t.Context(), 1)
+		noError(t, err)
+		equal(t, "value of a wrapper that does not remember such errors", *v.Name, "found")
+	})
+}
+
+func TestNearWithATracer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, traced := tracedClient(t, cachify.Memory())
+		opts := nearly()
+		opts.TTL, opts.MaxStale, opts.Negative = time.Minute, time.Hour, []error{errNoRow}
+		opts.Near.TTL = time.Hour
+		f := newCached(c, func(_ context.Context, n int) (int, error) {
+			if n < 0 {
+				return 0, errNoRow
+			}
+			return n, nil
+		}, opts)
+		for _, want := range []string{"Get> cached:f-1 load; Get>Load> cached:f-1", "Get> cached:f-1 near", "Get> cached:f-1 near"} {
+			_, err := f.Get(t.Context(), 1)
+			noError(t, err)
+			equal(t, "told", traced.told(t), want)
+		}
+		time.Sleep(2 * time.Minute)
+		_, err := f.Get(t.Context(), 1)
+		noError(t, err)
+		synctest.Wait()
+		equal(t, "told", traced.told(t), "Get> cached:f-1 stale; Get>Load> cached:f-1")
+		equal(t, "near hits", c.Stats().NearHits, 3)
+		for _, want := range []string{"Get> cached:f--1 load err; Get>Load> cached:f--1 err", "Get> cached:f--1 near err"} {
+			_, err := f.Get(t.Context(), -1)
+			wantError(t, err, errNoRow)
+			equal(t, "told", traced.told(t), want)
+		}
+	})
+}
+
+// Once for each outage it is logged that changes can't be heard of, and why.
+func TestNearLogsThatItIsDeaf(t *testing.T) {
+	var logged logBuffer
+	store := &mutableFeed{Store: cachify.Memory()}
+	c := newClient(t, store, &cachify.Options{Logger: logged.logger()})
+	cachify.Must(cachify.NewCached(c, "n-<n>", square, nearly()))
+	for outage := range 3 {
+		for range 3 {
+			store.follower.Failed(errors.New("NOPERM"))
+		}
+		equal(t, "warnings", logged.count("level=WARN"), outage+1)
+		equal(t, "with the cause", logged.count("NOPERM"), outage+1)
+		store.follower.Live(true)
+		store.follower.Live(false)
+		store.follower.Live(true)
+		equal(t, "ends", logged.count("tells of changes again"), outage+1)
+	}
+}
+
 func TestCloseEndsNearHits(t *testing.T) {
 	eachStore(t, func(t *testing.T, store cachify.Store) {
 		c := cachify.New(store, nil)

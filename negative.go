@@ -33,9 +33,11 @@ func (c *Cached[K, V]) negativeOf(err error) error {
 }
 
 // negativeIn gives the error of the list that an entry holds, nil if it is not in the list any more.
-func (c *Cached[K, V]) negativeIn(e *envelope) error {
+func (c *Cached[K, V]) negativeIn(e *envelope) error { return c.negativeOfText(e.payload) }
+
+func (c *Cached[K, V]) negativeOfText(text []byte) error {
 	for _, negative := range c.opts.Negative {
-		if negative.Error() == string(e.payload) {
+		if negative.Error() == string(text) {
 			return negative
 		}
 	}

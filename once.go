@@ -76,7 +76,9 @@ func NewOnce[K, V any](c *Client, template string, fn Func[K, V], opts *OnceOpti
 	if err != nil {
 		return nil, err
 	}
-	return &Once[K, V]{client: c, fn: fn, template: t, prefix: c.opts.Prefix + "once:", opts: o, terms: o.terms()}, nil
+	terms := o.terms()
+	terms.stats = c.countersOf("once", template)
+	return &Once[K, V]{client: c, fn: fn, template: t, prefix: c.opts.Prefix + "once:", opts: o, terms: terms}, nil
 }
 
 func (o *OnceOptions) terms() *terms {

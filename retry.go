@@ -132,6 +132,7 @@ func (r *retries) done(c *Client, keys, tags map[string]int64) {
 	maps.DeleteFunc(r.tags, func(tag string, n int64) bool { return tags[tag] == n })
 	after := len(r.keys) + len(r.tags)
 	c.stats.resetRetries.Add(int64(before - after))
+	c.stats.invalidations.Add(int64(len(keys) + min(len(tags), 1)))
 	r.any.Store(after > 0)
 }
 

@@ -42,7 +42,7 @@ func NewSemaphore[K any](c *Client, template string, size int, opts *LockOptions
 	if err != nil {
 		return nil, err
 	}
-	terms.slots, terms.taken = size, ErrFull
+	terms.slots, terms.taken, terms.stats = size, ErrFull, c.countersOf("sem", template)
 	return &Semaphore[K]{client: c, template: t, prefix: c.opts.Prefix + "sem:", wait: wait, terms: terms}, nil
 }
 

@@ -32,6 +32,7 @@ func TestStats(t *testing.T) {
 			got.Dropped -= was.Dropped
 			got.Bypasses -= was.Bypasses
 			got.Resets -= was.Resets
+			got.InvalidationsSent -= was.InvalidationsSent
 			was = is
 			if got != want {
 				t.Errorf("%s:\ngot  %+v\nwant %+v", what, got, want)
@@ -55,7 +56,7 @@ func TestStats(t *testing.T) {
 		noError(t, f.Reset(ctx, 1))
 		r.returns("old")
 		gives(t, old, "old")
-		step("a refresh overtaken by a Reset", cachify.Stats{Loads: 1, Resets: 1, Dropped: 1})
+		step("a refresh overtaken by a Reset", cachify.Stats{Loads: 1, Resets: 1, InvalidationsSent: 1, Dropped: 1})
 		failed := p.get(ctx)
 		p.next(t).fails(errDown)
 		wantError(t, receive(t, "an error", failed).err, errDown)
@@ -70,7 +71,11 @@ func TestStats(t *testing.T) {
 		step("a wait for another process", cachify.Stats{Misses: 1, Waits: 1})
 		noError(t, f.ResetAll(ctx))
 		noError(t, p.here.ResetTags(ctx, "a", "b"))
-		step("resets", cachify.Stats{Resets: 2})
+		step("resets", cachify.Stats{Resets: 2, InvalidationsSent: 2})
+		noError(t, f.Put(ctx, 1, "v"))
+		noError(t, f.PutMany(ctx, []int{1, 2}, []string{"v", "w"}))
+		noError(t, f.ResetMany(ctx, []int{1, 2, 3}))
+		step("Put and many", cachify.Stats{Resets: 3, InvalidationsSent: 6})
 	})
 }
 

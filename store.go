@@ -117,7 +117,8 @@ type Store interface {
 }
 
 // A Follower hears of the changes in a store: see [Followed]. Its methods are called one at a time, and are quick.
-// Live says whether from now on all changes are told of; before its first call, and after one with false, some may not be. Changed
+// Live says whether from now on all changes are told of; before its first call, and after one with false, some may not be. Failed
+// says that the store could not begin to tell of changes, and why; it goes on trying. Changed
 // says that something was written at key, whose beginning is head, 20 bytes of it at least, or that it was removed, or nobody knows
 // what: then head is empty. Advanced says that tags have this stamp now.
 type Follower = follow.Follower

@@ -43,7 +43,7 @@ func (c *Client) ResetTags(ctx context.Context, tags ...string) error {
 		keys = append(keys, c.tagKey(tag))
 	}
 	ctx, end := c.trace(ctx, Operation{Name: "ResetTags"})
-	err := c.advance(ctx, keys)
+	err := c.advance(ctx, &c.stats, keys)
 	if err != nil {
 		err = fmt.Errorf("cachify: ResetTags %s: %w", strings.Join(tags, ", "), err)
 	}
@@ -52,26 +52,27 @@ func (c *Client) ResetTags(ctx context.Context, tags ...string) error {
 }
 
 // advance makes every entry with one of tags[1:] stale, now or, if that fails, in the background.
-func (c *Client) advance(ctx context.Context, tags []string) error {
+func (c *Client) advance(ctx context.Context, stats *counters, tags []string) error {
 	c.flights.forgetBypasses()
-	c.stats.resets.Add(1)
+	stats.resets.Add(1)
 	if c.isClosed() {
 		return ErrClosed
 	}
-	if err := c.advanceOnce(ctx, tags); err != nil {
+	if err := c.advanceOnce(ctx, stats, tags); err != nil {
 		c.retries.addTags(c, tags[1:])
 		return err
 	}
 	return nil
 }
 
-func (c *Client) advanceOnce(ctx context.Context, tags []string) error {
+func (c *Client) advanceOnce(ctx context.Context, stats *counters, tags []string) error {
 	op, cancel := c.opContext(ctx)
 	defer cancel()
 	stamp, err := c.store.Advance(op, DefaultTTL, tags)
-	if c.report(ctx, err) != nil {
+	if c.reportTo(stats, ctx, err) != nil {
 		return err
 	}
+	stats.invalidations.Add(1)
 	c.feed.advanced(stamp, tags[1:])
 	return nil
 }

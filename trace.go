@@ -3,10 +3,15 @@ package cachify
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 )
 
 // A Tracer is told of the operations of a client and its wrappers, for spans and metrics. Its methods are called
 // in the goroutine of the operation, must be quick, and must be safe for concurrent use.
+//
+// A panic in one of them reaches the caller of the operation. That of a "Load" is logged, and the load goes on: it runs in a goroutine of its
+// own, where nobody could recover the panic, for callers who may each have come to it by another way.
 type Tracer interface {
 	// TraceStart is called before an operation. The ctx that it returns is used for the operation and given to
 	// TraceEnd.
@@ -25,7 +30,7 @@ type Operation struct {
 
 // An Outcome is how an operation ended.
 type Outcome struct {
-	// Status is, for Get and Refresh, one of "hit", "stale", "load", "wait" and "bypass"; for Do "ran" or "locked", for
+	// Status is, for Get and Refresh, one of "hit", "near" (a hit in the near cache), "stale", "load", "wait" and "bypass"; for Do "ran" or "locked", for
 	// the acquisition of a lock or slot "acquired" or "locked"; and empty otherwise.
 	Status string
 
@@ -47,4 +52,21 @@ func (c *Client) trace(ctx context.Context, op Operation) (context.Context, func
 	}
 	ctx = tracer.TraceStart(ctx, op)
 	return ctx, func(outcome Outcome) { tracer.TraceEnd(ctx, op, outcome) }
+}
+
+// traceLoad is trace for a goroutine in which nobody could recover a panic of the tracer.
+func (c *Client) traceLoad(ctx context.Context, op Operation) (context.Context, func(Outcome)) {
+	traced, end := ctx, func(Outcome) {}
+	c.guardTracer(ctx, func() { traced, end = c.trace(ctx, op) })
+	return traced, func(outcome Outcome) { c.guardTracer(ctx, func() { end(outcome) }) }
+}
+
+// guardTracer logs a panic of f.
+func (c *Client) guardTracer(ctx context.Context, f func()) {
+	defer func() {
+		if value := recover(); value != nil {
+			c.log().ErrorContext(ctx, "cachify: the tracer panicked", "panic", fmt.Sprint(value), "stack", string(debug.Stack()))
+		}
+	}()
+	f()
 }

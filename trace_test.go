@@ -315,3 +315,43 @@ func TestPutOfAValueThatCannotBeEncoded(t *testing.T) {
 		equal(t, "value", v, value{"new"})
 	})
 }
+
+// A panickyTracer panics when it is told of some operation.
+type panickyTracer struct{ name, when string }
+
+func (p panickyTracer) TraceStart(ctx context.Context, op cachify.Operation) context.Context {
+	if op.Name == p.name && p.when == "start" {
+		panic("the tracer")
+	}
+	return ctx
+}
+
+func (p panickyTracer) TraceEnd(_ context.Context, op cachify.Operation, _ cachify.Outcome) {
+	if op.Name == p.name && p.when == "end" {
+		panic("the tracer")
+	}
+}
+
+func TestTracerThatPanics(t *testing.T) {
+	for _, when := range []string{"start", "end"} {
+		t.Run("in a load, at its "+when, func(t *testing.T) {
+			var logged logBuffer
+			c := newClient(t, cachify.Memory(), &cachify.Options{Tracer: panickyTracer{"Load", when}, Logger: logged.logger()})
+			f := newCached(c, square, nil)
+			for range 2 {
+				v, err := f.Get(t.Context(), 3)
+				noError(t, err)
+				equal(t, "value", v, 9)
+			}
+			_, err := f.Batch(func(_ context.Context, ns []int) ([]int, error) { return ns, nil }).GetMany(t.Context(), []int{4, 5})
+			noError(t, err)
+			equal(t, "loads", c.Stats().Loads, 2)
+			eventually(t, "both are logged", func() bool { return logged.count("the tracer panicked") == 2 })
+		})
+		t.Run("in a Get, at its "+when, func(t *testing.T) {
+			c := newClient(t, cachify.Memory(), &cachify.Options{Tracer: panickyTracer{"Get", when}})
+			defer func() { equal(t, "panic", recover(), any("the tracer")) }()
+			_, _ = newCached(c, square, nil).Get(t.Context(), 3)
+		})
+	}
+}

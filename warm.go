@@ -2,7 +2,6 @@ package cachify
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -35,7 +34,10 @@ type WarmOptions struct {
 }
 
 // Warm fills the store for many arguments, so that later calls of Get find them: it is [Cached.GetMany] in batches, a few at a
-// time. What is there already is not loaded. It goes on after errors, and returns them all, joined; it stops when ctx is done.
+// time. What is there already is not loaded. It goes on after errors, and stops when ctx is done.
+//
+// If any argument fails, the error is a [*BatchError] for all of args; those that were not begun when ctx was done have ctx's error there. A
+// panic of the function ends the batch that it is in, and becomes the caller's when the others are done.
 func (c *Cached[K, V]) Warm(ctx context.Context, args []K, opts *WarmOptions) error {
 	var o WarmOptions
 	if opts != nil {
@@ -50,33 +52,38 @@ func (c *Cached[K, V]) Warm(ctx context.Context, args []K, opts *WarmOptions) er
 	if o.Batch == 0 {
 		o.Batch = DefaultWarmBatch
 	}
-	w := &warming{progress: o.Progress}
+	w := &warming{progress: o.Progress, errs: make([]error, len(args))}
 	var group errgroup.Group
 	group.SetLimit(o.Concurrency)
+	from := 0
 	for batch := range slices.Chunk(args, o.Batch) {
 		if ctx.Err() != nil {
 			break
 		}
+		at := from
 		group.Go(func() error {
-			failed, err := c.warm(ctx, batch)
-			w.done(len(batch), failed, err)
+			returned := false
+			defer func() {
+				if !returned {
+					w.crashed(recover())
+				}
+			}()
+			w.done(at, len(batch), c.getMany(ctx, batch).err)
+			returned = true
 			return nil
 		})
+		from += len(batch)
 	}
 	_ = group.Wait() // w has the errors
-	return errors.Join(append(w.errs, ctx.Err())...)
-}
-
-// warm is GetMany of one batch. It says how many of the arguments failed.
-func (c *Cached[K, V]) warm(ctx context.Context, batch []K) (failed int, err error) {
-	m := c.getMany(ctx, batch)
-	for _, at := range m.index {
-		if m.items[at].err != nil {
-			failed++
-		}
+	w.crash.resume()
+	for i := from; i < len(args); i++ {
+		w.errs[i] = fmt.Errorf("cachify: Warm: not begun: %w", ctx.Err())
+		w.lost++
 	}
-	_, err = m.results()
-	return failed, err
+	if w.lost == 0 {
+		return nil
+	}
+	return &BatchError{Errs: w.errs}
 }
 
 // A warming is one call of Warm.
@@ -86,17 +93,28 @@ type warming struct {
 	mu          sync.Mutex
 	ended, lost int
 	errs        []error
+	crash       *crash // the first one
 }
 
-func (w *warming) done(n, failed int, err error) {
+// done takes note of a batch of n arguments from the given one on.
+func (w *warming) done(from, n int, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.ended += n
-	w.lost += failed
-	if err != nil {
-		w.errs = append(w.errs, err)
+	for i := range n {
+		if w.errs[from+i] = errorAt(err, i); w.errs[from+i] != nil {
+			w.lost++
+		}
 	}
 	if w.progress != nil {
 		w.progress(w.ended, w.lost)
+	}
+}
+
+func (w *warming) crashed(value any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.crash == nil {
+		w.crash = &crash{value: value, goexit: value == nil}
 	}
 }

@@ -3,7 +3,9 @@ package faulttest
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -291,4 +293,81 @@ func TestNearConnections(t *testing.T) {
 	noError(t, c.Close())
 	goleak.VerifyNone(t, before)
 	eventually(t, resumed, "no subscriber left", func() bool { return subscribers() == 0 })
+}
+
+// TestNearOfAUserWhoMayNotSubscribe: the near cache stays unused, which is logged once with Redis' own words, and is used as soon as
+// the user may.
+func TestNearOfAUserWhoMayNotSubscribe(t *testing.T) {
+	server := redistest.Start(t)
+	admin := redistest.NewClient(t, server.Addr())
+	acl := func(rules ...any) {
+		noError(t, admin.Do(t.Context(), append([]any{"ACL", "SETUSER", "deaf"}, rules...)...).Err())
+	}
+	acl("on", ">secret", "~*", "+@all", "resetchannels")
+	rdb := redistest.NewClient(t, server.Addr(), func(o *redis.Options) { o.Username, o.Password = "deaf", "secret" })
+	var logged logLines
+	c := cachify.New(cachify.Redis(rdb), &cachify.Options{Logger: slog.New(slog.NewTextHandler(&logged, nil))})
+	defer c.Close()
+	f := cachify.Must(cachify.NewCached(c, "n-<n>", func(_ context.Context, n int) (int, error) { return n, nil }, &cachify.CachedOptions{Near: &cachify.NearOptions{}}))
+	get := func() {
+		_, err := f.Get(t.Context(), 1)
+		noError(t, err)
+	}
+	eventually(t, resumed, "a warning", func() bool { get(); return logged.count("level=WARN") == 1 && logged.count("NOPERM") == 1 })
+	errors := admin.Info(t.Context(), "errorstats").Val()
+	eventually(t, resumed, "another attempt", func() bool { get(); return admin.Info(t.Context(), "errorstats").Val() != errors })
+	if c.Stats().NearHits != 0 || logged.count("") != 1 {
+		t.Errorf("%d near hits, %d lines in the log", c.Stats().NearHits, logged.count(""))
+	}
+	acl("allchannels")
+	eventually(t, resumed, "a near hit", func() bool { get(); return c.Stats().NearHits > 0 })
+	if logged.count("level=INFO") != 1 {
+		t.Error("the end of the outage was not logged once")
+	}
+}
+
+// logLines are the lines that a logger writes.
+type logLines struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *logLines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+// count gives the number of lines with text in them.
+func (l *logLines) count(text string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range strings.Lines(l.b.String()) {
+		if strings.Contains(line, text) {
+			n++
+		}
+	}
+	return n
+}
+
+// TestNearOfAPrefixThatIsNotUTF8: a prefix of any bytes reaches the subscriptions as it is.
+func TestNearOfAPrefixThatIsNotUTF8(t *testing.T) {
+	rdb := redistest.NewClient(t, redistest.Start(t).Addr())
+	open := func() *cachify.Client {
+		c := cachify.New(cachify.Redis(rdb), &cachify.Options{Prefix: "\xff\xc3(*\x00:"})
+		t.Cleanup(func() { noError(t, c.Close()) })
+		return c
+	}
+	d := &nearDuo{t: t, writer: open(), there: open()}
+	load := func(context.Context, int) (int64, error) { return d.source.Load(), nil }
+	opts := cachify.CachedOptions{Tags: []string{"tag-<n>"}}
+	d.f = cachify.Must(cachify.NewCached(d.writer, "n-<n>", load, &opts))
+	opts.Near = &cachify.NearOptions{TTL: time.Hour}
+	d.g = cachify.Must(cachify.NewCached(d.there, "n-<n>", load, &opts))
+	for name, change := range resetWays {
+		d.warm(1)
+		d.source.Add(1)
+		noError(t, change(d, 1))
+		eventually(t, resumed, name+" reaches the other client", func() bool { return d.get(1) == d.source.Load() })
+	}
 }

@@ -273,7 +273,7 @@ func (r *nearRun) tooLittle() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	stats := r.client.Stats()
-	r.report.NearHits, r.report.Invalidations = stats.NearHits, stats.Invalidations
+	r.report.NearHits, r.report.Invalidations = stats.NearHits, stats.InvalidationsReceived
 	return r.report.tooLittle()
 }
 

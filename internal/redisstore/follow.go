@@ -63,8 +63,12 @@ type followRun struct {
 
 func (r *followRun) run(ctx context.Context) {
 	for failures := 0; ctx.Err() == nil; failures++ {
-		if r.connections(ctx) {
+		live, err := r.connections(ctx)
+		switch {
+		case live:
 			failures = 0
+		case ctx.Err() == nil:
+			r.tell(func(f follow.Follower) { f.Failed(err) })
 		}
 		pause(ctx, failures)
 	}
@@ -84,12 +88,12 @@ func (r *followRun) end() {
 	r.ended = true
 }
 
-// connections follows until one of the connections is lost or there are other masters. It says whether all changes were
-// told of at any time.
-func (r *followRun) connections(ctx context.Context) (live bool) {
+// connections follows until one of the connections is lost or there are other masters, which is the error. It says whether all changes
+// were told of at any time.
+func (r *followRun) connections(ctx context.Context) (live bool, err error) {
 	nodes, err := r.masters(ctx)
 	if err != nil {
-		return false
+		return false, err
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	confirmed := make(chan struct{}, len(nodes))
@@ -110,8 +114,7 @@ func (r *followRun) connections(ctx context.Context) (live bool) {
 	}
 	<-ctx.Done()
 	r.tell(func(f follow.Follower) { f.Live(false) }) // at once: what still goes on may wait for a server that hangs
-	_ = group.Wait()
-	return live
+	return live, group.Wait()
 }
 
 var errOtherMasters = errors.New("the Cluster has other masters now")

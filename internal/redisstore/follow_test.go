@@ -38,6 +38,7 @@ func TestParseAdvance(t *testing.T) {
 type liveness chan bool
 
 func (s liveness) Live(live bool)         { s <- live }
+func (liveness) Failed(error)             {}
 func (liveness) Changed(string, []byte)   {}
 func (liveness) Advanced(int64, []string) {}
 func (s liveness) next(t *testing.T) (live bool) {
