@@ -10,12 +10,12 @@ import (
 )
 
 // A flight is work that callers of one process share: a load, or the wait for a load of another process. It
-// stands for some keys and one id. For a load that is the id of its lease, and a caller may board only if it
-// has itself just read that id in the store: so nobody boards a load that a Reset has overtaken. The zero
+// stands for some keys and one id. For a load that is the id of its lease, and a caller may join only if it
+// has itself just read that id in the store: so nobody joins a load that a Reset has overtaken. The zero
 // id is that of loads without a lease, made while the store can't be used.
 //
 // The work runs in a goroutine of its own, with the values of the first caller's ctx but not its
-// cancellation, and is cancelled when the last passenger has left.
+// cancellation, and is cancelled when the last caller has left.
 type flight struct {
 	keys  []string
 	id    entryID
@@ -23,21 +23,21 @@ type flight struct {
 	stamp int64     // the reset stamp that the load noted
 	began time.Time // for flights without a lease, see Cached.bypass
 
-	ctx        context.Context
-	cancel     context.CancelCauseFunc
-	lease      []byte // head of the lease to free if the flight is abandoned; nil: none
-	waiting    bool   // for another process's load
-	batch      bool   // the work is that of a batch function: see batchErrorOf for its err
-	passengers int    // guarded by flights.mu
-	boarded    bool   // somebody besides the first caller is or was aboard; guarded by flights.mu
-	gone       bool   // landed or abandoned: nobody boards; guarded by flights.mu
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	lease   []byte // head of the lease to free if the flight is abandoned; nil: none
+	waiting bool   // for another process's load
+	batch   bool   // the work is that of a batch function: see batchErrorOf for its err
+	callers int    // guarded by flights.mu
+	shared  bool   // somebody besides the first caller has joined; guarded by flights.mu
+	gone    bool   // finished or abandoned: nobody joins; guarded by flights.mu
 
 	// Written by the work, read after done is closed.
 	done    chan struct{}
-	err     error    // what everybody aboard gets instead of an entry; see errorOf
+	err     error    // what every caller gets instead of an entry; see errorOf
 	crash   *crash   // the function did not return
 	entries [][]byte // by key; nil where there is none to share
-	alone   bool     // where there is none, passengers run the function for themselves; else they go to the store again
+	alone   bool     // where there is none, callers run the function for themselves; else they go to the store again
 	stamps  []int64  // for a wait: what was read with the entry
 
 	// For a wait that the store did not let go on: why, and when.
@@ -70,8 +70,8 @@ func (f *flight) errorOf(index int) error {
 	return f.err
 }
 
-// A seat is a key's place in a flight.
-type seat struct {
+// A place is a key's place in a flight.
+type place struct {
 	*flight
 	index int
 }
@@ -85,12 +85,12 @@ type flightKey struct {
 
 type flights struct {
 	mu sync.Mutex
-	m  map[flightKey]seat
+	m  map[flightKey]place
 }
 
-// newFlight makes a flight with its first passenger aboard, yet to be registered.
+// newFlight makes a flight with its first caller, yet to be registered.
 func newFlight(ctx, lifetime context.Context, id entryID, print uint64, keys ...string) *flight {
-	f := &flight{keys: keys, id: id, print: print, began: time.Now(), passengers: 1, done: make(chan struct{})}
+	f := &flight{keys: keys, id: id, print: print, began: time.Now(), callers: 1, done: make(chan struct{})}
 	f.ctx, f.cancel = detach(ctx, lifetime)
 	return f
 }
@@ -105,7 +105,7 @@ func detach(ctx, lifetime context.Context) (context.Context, context.CancelCause
 	}
 }
 
-// register opens a flight for boarding, in the place of another one of the same key and id.
+// register lets callers join a flight, in the place of another one of the same key and id.
 func (fs *flights) register(f *flight) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -114,39 +114,39 @@ func (fs *flights) register(f *flight) {
 
 func (fs *flights) registerLocked(f *flight) {
 	if fs.m == nil {
-		fs.m = make(map[flightKey]seat)
+		fs.m = make(map[flightKey]place)
 	}
 	for i, key := range f.keys {
-		fs.m[flightKey{key, f.id, f.print}] = seat{f, i}
+		fs.m[flightKey{key, f.id, f.print}] = place{f, i}
 	}
 }
 
-// boardOrStart takes a seat in the flight of key and id, or, if there is none, registers the flight that start makes.
-// With a flight that suits denies, it does neither and returns no seat.
-func (fs *flights) boardOrStart(key flightKey, suits func(*flight) bool, start func() *flight) (s seat, started bool) {
+// joinOrStart takes a place in the flight of key and id, or, if there is none, registers the flight that start makes.
+// With a flight that suits denies, it does neither and returns no place.
+func (fs *flights) joinOrStart(key flightKey, suits func(*flight) bool, start func() *flight) (p place, started bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	s, found := fs.m[key]
+	p, found := fs.m[key]
 	switch {
 	case !found:
 		f := start()
 		fs.registerLocked(f)
-		return seat{f, 0}, true
-	case !suits(s.flight):
-		return seat{}, false
+		return place{f, 0}, true
+	case !suits(p.flight):
+		return place{}, false
 	}
-	s.passengers++
-	s.boarded = true
-	return s, false
+	p.callers++
+	p.shared = true
+	return p, false
 }
 
-// leave takes a passenger off before the landing. The last one ends the flight: its ctx is cancelled and
-// nobody boards any more; leave then returns true.
+// leave takes a caller off before the end. The last one ends the flight: its ctx is cancelled and nobody joins any
+// more; leave then returns true.
 func (fs *flights) leave(f *flight) (abandoned bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	f.passengers--
-	if f.passengers > 0 || f.gone {
+	f.callers--
+	if f.callers > 0 || f.gone {
 		return false
 	}
 	fs.unregister(f)
@@ -154,23 +154,23 @@ func (fs *flights) leave(f *flight) (abandoned bool) {
 	return true
 }
 
-// close ends boarding, and says whether anybody besides the first caller had boarded.
-func (fs *flights) close(f *flight) (boarded bool) {
+// close lets nobody join any more, and says whether anybody besides the first caller has joined.
+func (fs *flights) close(f *flight) (shared bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	fs.unregister(f)
-	return f.boarded
+	return f.shared
 }
 
-// abandoned says whether all passengers have left. The work asks before it closes the flight.
+// abandoned says whether all callers have left. The work asks before it closes the flight.
 func (fs *flights) abandoned(f *flight) bool {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	return f.gone
 }
 
-// land lets the passengers off. The work does it last.
-func (f *flight) land() {
+// finish lets the callers go on. The work does it last.
+func (f *flight) finish() {
 	close(f.done)
 	f.cancel(nil)
 }
@@ -179,7 +179,7 @@ func (fs *flights) unregister(f *flight) {
 	f.gone = true
 	for i, key := range f.keys {
 		k := flightKey{key, f.id, f.print}
-		if fs.m[k] == (seat{f, i}) {
+		if fs.m[k] == (place{f, i}) {
 			delete(fs.m, k)
 		}
 	}
@@ -197,7 +197,7 @@ func (fs *flights) forgetBypasses(keys ...string) {
 	}
 }
 
-// wait returns nil once the flight has landed, or ctx's error.
+// wait returns nil once the flight has finished, or ctx's error.
 func (f *flight) wait(ctx context.Context) error {
 	select {
 	case <-f.done:
@@ -207,8 +207,8 @@ func (f *flight) wait(ctx context.Context) error {
 	}
 }
 
-// passengerError is what callers get whose load, run by another caller, crashed.
-func (cr *crash) passengerError(template string) error {
+// waiterError is what callers get whose load, run by another caller, crashed.
+func (cr *crash) waiterError(template string) error {
 	if cr.goexit {
 		return fmt.Errorf("cachify: the function of %q ended its goroutine in another call", template)
 	}

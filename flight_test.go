@@ -36,7 +36,7 @@ func (p *pair) getThere(ctx context.Context) <-chan result[string] {
 	return async(func() (string, error) { return p.thereCached.Get(ctx, 1) })
 }
 
-// waiting waits until so many callers are aboard.
+// waiting waits until so many callers have joined.
 func (p *pair) waiting(t *testing.T, here, there int64) {
 	t.Helper()
 	eventually(t, "all wait", func() bool { return p.here.Stats().Waits == here && p.there.Stats().Waits == there })

@@ -87,7 +87,7 @@ func (c *Cached[K, V]) stale(ctx context.Context, a *address[K], f *found, old V
 		case <-patience.C:
 		case <-ctx.Done():
 		}
-		if v, ok := c.landed(a, s); ok {
+		if v, ok := c.refreshed(a, s); ok {
 			return v
 		}
 	}
@@ -96,8 +96,8 @@ func (c *Cached[K, V]) stale(ctx context.Context, a *address[K], f *found, old V
 	return old
 }
 
-// landed gives the value of a refresh, if it has one by now.
-func (c *Cached[K, V]) landed(a *address[K], s seat) (v V, ok bool) {
+// refreshed gives the value of a refresh, if it has one by now.
+func (c *Cached[K, V]) refreshed(a *address[K], s place) (v V, ok bool) {
 	select {
 	case <-s.done:
 	default:
@@ -112,21 +112,21 @@ func (c *Cached[K, V]) landed(a *address[K], s seat) (v V, ok bool) {
 
 // refreshBehind has a value refreshed in the background, unless that is under way in this process. The flight goes by the id
 // of the value that it replaces.
-func (c *Cached[K, V]) refreshBehind(ctx context.Context, a *address[K], f *found) seat {
+func (c *Cached[K, V]) refreshBehind(ctx context.Context, a *address[K], f *found) place {
 	if c.client.breaker.open.Load() || loading(ctx, c.client, a.key) {
-		return seat{}
+		return place{}
 	}
 	var l *load[K, V]
 	suits := func(other *flight) bool { return fresh(other.stamp, f.stamps) }
-	s, started := c.client.flights.boardOrStart(flightKey{a.key, f.id, c.fingerprint}, suits, func() *flight {
+	s, started := c.client.flights.joinOrStart(flightKey{a.key, f.id, c.fingerprint}, suits, func() *flight {
 		l = c.makeLoad(ctx, f.id, []*address[K]{a})
 		l.head, l.stamp, l.newID = f.head, f.stamps[0], newID()
-		l.boarded = true // by this caller, beside the background itself
+		l.shared = true // by this caller, beside the background itself
 		return l.flight
 	})
 	if started && !c.client.spawn(func() { c.runBehind(l) }) {
 		c.client.flights.close(l.flight)
-		l.land()
+		l.finish()
 	}
 	return s
 }
@@ -137,7 +137,7 @@ func (c *Cached[K, V]) runBehind(l *load[K, V]) {
 	if err != nil {
 		l.err = err
 		c.client.flights.close(l.flight)
-		l.land()
+		l.finish()
 		return
 	}
 	defer func() {

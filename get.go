@@ -44,8 +44,8 @@ func (c *Cached[K, V]) get(ctx context.Context, a *address[K], out *Outcome) (v 
 			if loading(ctx, c.client, a.key) {
 				return c.bypass(ctx, a, out, time.Now())
 			}
-			if s := c.board(ctx, a, f.id, f.stamps); s.flight != nil {
-				v, again, err := c.ride(ctx, a, s, out)
+			if s := c.join(ctx, a, f.id, f.stamps); s.flight != nil {
+				v, again, err := c.share(ctx, a, s, out)
 				if !again {
 					return v, err
 				}
@@ -176,24 +176,24 @@ func (c *Cached[K, V]) remove(ctx context.Context, key string, head []byte) erro
 	return c.report(ctx, err)
 }
 
-// board finds a seat for a caller that has just read the lease id and stamps: in the load, if that is of this process, or
-// else in the wait for it. It gives no seat in a load that began before one of the caller's tags was reset.
-func (c *Cached[K, V]) board(ctx context.Context, a *address[K], id entryID, stamps []int64) seat {
+// join finds a place for a caller that has just read the lease id and stamps: in the load, if that is of this process, or
+// else in the wait for it. It gives no place in a load that began before one of the caller's tags was reset.
+func (c *Cached[K, V]) join(ctx context.Context, a *address[K], id entryID, stamps []int64) place {
 	suits := func(f *flight) bool { return f.waiting || fresh(f.stamp, stamps) }
-	s, started := c.client.flights.boardOrStart(flightKey{a.key, id, c.fingerprint}, suits, func() *flight {
+	s, started := c.client.flights.joinOrStart(flightKey{a.key, id, c.fingerprint}, suits, func() *flight {
 		f := newFlight(ctx, c.client.ctx, id, c.fingerprint, a.key)
 		f.waiting = true
 		return f
 	})
 	if started && !c.client.spawn(func() { c.client.awaitLease(s.flight, a.tags) }) {
 		c.client.flights.close(s.flight)
-		s.land()
+		s.finish()
 	}
 	return s
 }
 
-// ride waits for the landing and gives a passenger its value. again means that it has to go to the store once more.
-func (c *Cached[K, V]) ride(ctx context.Context, a *address[K], s seat, out *Outcome) (v V, again bool, err error) {
+// share waits for the end of the work and gives a caller its value. again means that it has to go to the store once more.
+func (c *Cached[K, V]) share(ctx context.Context, a *address[K], s place, out *Outcome) (v V, again bool, err error) {
 	out.Status = "wait"
 	c.stats.waits.Add(1)
 	if err := c.await(ctx, s.flight); err != nil {
@@ -201,7 +201,7 @@ func (c *Cached[K, V]) ride(ctx context.Context, a *address[K], s seat, out *Out
 	}
 	switch {
 	case s.crash != nil:
-		return v, false, s.crash.passengerError(c.template.text())
+		return v, false, s.crash.waiterError(c.template.text())
 	case s.errorOf(s.index) != nil:
 		return v, false, s.errorOf(s.index)
 	case s.storeErr != nil: // the timeout is paid; whoever waited had started by then
@@ -238,14 +238,14 @@ func (c *Cached[K, V]) bypass(ctx context.Context, a *address[K], out *Outcome, 
 		return c.runAlone(ctx, a.args)
 	}
 	l := c.newLoad(ctx, a)
-	s, started := c.client.flights.boardOrStart(flightKey{key: a.key, print: c.fingerprint}, func(f *flight) bool { return !f.began.Before(notBefore) }, func() *flight { return l.flight })
+	s, started := c.client.flights.joinOrStart(flightKey{key: a.key, print: c.fingerprint}, func(f *flight) bool { return !f.began.Before(notBefore) }, func() *flight { return l.flight })
 	if s.flight == nil {
 		c.client.flights.register(l.flight)
 		started = true
 	}
 	if !started {
 		l.flight.cancel(nil)
-		v, again, err := c.ride(ctx, a, s, out)
+		v, again, err := c.share(ctx, a, s, out)
 		out.Status = "bypass"
 		if again {
 			return c.runAlone(ctx, a.args)
@@ -273,7 +273,7 @@ func (c *Cached[K, V]) failOpen(ctx context.Context, a *address[K], out *Outcome
 	return c.bypass(ctx, a, out, start)
 }
 
-// await waits for a flight to land. A caller that has waited for ctx or LoadTimeout leaves it.
+// await waits for a flight to finish. A caller that has waited for ctx or LoadTimeout leaves it.
 func (c *Cached[K, V]) await(ctx context.Context, f *flight) error {
 	if c.opts.LoadTimeout > 0 {
 		patient, cancel := context.WithTimeoutCause(ctx, c.opts.LoadTimeout, c.loadTimeoutError())

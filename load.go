@@ -36,7 +36,7 @@ func (c *Cached[K, V]) newLoad(ctx context.Context, addresses ...*address[K]) *l
 	return c.makeLoad(ctx, entryID{}, addresses)
 }
 
-// leasedLoad makes a load whose results replace lease, and opens it for boarding.
+// leasedLoad makes a load whose results replace lease, and lets others join.
 func (c *Cached[K, V]) leasedLoad(ctx context.Context, lease lease, stamp int64, addresses ...*address[K]) *load[K, V] {
 	l := c.makeLoad(ctx, lease.id(), addresses)
 	l.newID = lease.id()
@@ -58,7 +58,7 @@ func (c *Cached[K, V]) makeLoad(ctx context.Context, id entryID, addresses []*ad
 // lead runs a load of one address for its first caller, and returns what the function returned to it.
 func (c *Cached[K, V]) lead(ctx context.Context, l *load[K, V], out *Outcome) (v V, err error) {
 	out.Status = "load"
-	values, err := l.fly(ctx, func(ctx context.Context) ([]V, error) {
+	values, err := l.do(ctx, func(ctx context.Context) ([]V, error) {
 		v, err := c.fn(ctx, l.addresses[0].args)
 		return []V{v}, err
 	})
@@ -71,12 +71,12 @@ func (c *Cached[K, V]) lead(ctx context.Context, l *load[K, V], out *Outcome) (v
 	return values[0], err
 }
 
-// fly runs fn in a goroutine and waits for it with the first caller, who gets a panic of fn as a panic. If ctx
+// do runs fn in a goroutine and waits for it with the first caller, who gets a panic of fn as a panic. If ctx
 // ends first, it returns no values: fn may still be at work on them.
-func (l *load[K, V]) fly(ctx context.Context, fn func(context.Context) ([]V, error)) ([]V, error) {
+func (l *load[K, V]) do(ctx context.Context, fn func(context.Context) ([]V, error)) ([]V, error) {
 	if !l.c.client.spawn(func() { l.run(fn) }) { // the client has just been closed
 		l.c.client.flights.close(l.flight)
-		l.land()
+		l.finish()
 		ctx, _ = withCall(ctx, l.c.client, nil)
 		return fn(ctx)
 	}
@@ -139,11 +139,11 @@ func (c *Cached[K, V]) crashed(ctx context.Context, value any) *crash {
 	return &crash{value: value}
 }
 
-// settle brings the results to the store and to the passengers, and frees the leases of keys that there is nothing to store for.
+// settle brings the results to the store and to the callers, and frees the leases of keys that there is nothing to store for.
 func (l *load[K, V]) settle(cl *call, took time.Duration) {
 	later := func() {}
 	defer func() { later() }()
-	defer l.land()
+	defer l.finish()
 	flights := &l.c.client.flights
 	if flights.abandoned(l.flight) {
 		return // the lease has been freed already
@@ -162,7 +162,7 @@ func (l *load[K, V]) settle(cl *call, took time.Duration) {
 	default:
 		l.store(stored, added)
 	}
-	if boarded := flights.close(l.flight); !boarded || l.crash != nil || l.failed != nil && !l.batch {
+	if shared := flights.close(l.flight); !shared || l.crash != nil || l.failed != nil && !l.batch {
 		return
 	}
 	if l.encoded == nil {
@@ -173,7 +173,7 @@ func (l *load[K, V]) settle(cl *call, took time.Duration) {
 	}
 }
 
-// encode makes the entries of the results, and of errors to remember. A value that can't be encoded has none: each passenger runs
+// encode makes the entries of the results, and of errors to remember. A value that can't be encoded has none: each caller runs
 // the function for itself.
 func (l *load[K, V]) encode(cl *call, took time.Duration, tags []string) {
 	l.encoded, l.ttls = make([][]byte, len(l.keys)), make([]time.Duration, len(l.keys))
@@ -308,8 +308,8 @@ func (c *Cached[K, V]) removeOlder(ctx context.Context, key string, began time.T
 	return c.remove(ctx, key, e.head())
 }
 
-// freshFor says whether passengers may have a value under tags that were added during the load. Of the others they have
-// seen for themselves that none had outrun the load; of these they could not know. It is asked when nobody boards any
+// freshFor says whether callers may have a value under tags that were added during the load. Of the others they have
+// seen for themselves that none had outrun the load; of these they could not know. It is asked when nobody joins any
 // more, so after all of them have started.
 func (l *load[K, V]) freshFor(added []string) bool {
 	if len(added) == 0 {
@@ -373,7 +373,7 @@ func (c *Client) freeLater(ctx context.Context, f *flight) {
 	})
 }
 
-// leave takes a passenger off a flight before its landing. If it was the last one, nobody waits for the load's
+// leave takes a caller off a flight before its end. If it was the last one, nobody waits for the load's
 // result, and the lease is freed for the next caller without waiting for the function to notice.
 func (c *Client) leave(f *flight) {
 	if c.flights.leave(f) && f.lease != nil {

@@ -234,18 +234,18 @@ func (m *many[K, V]) loadBatch(ctx context.Context, misses []*item[K, V], out *O
 		return others
 	}
 	if len(mine) > 0 {
-		m.flyBatch(ctx, lease, stamp, mine)
+		m.loadLeased(ctx, lease, stamp, mine)
 	}
 	_, rest := split(misses, func(it *item[K, V]) bool { return it.done })
 	return rest
 }
 
-// flyBatch loads what is leased in one call.
-func (m *many[K, V]) flyBatch(ctx context.Context, lease lease, stamp int64, mine []*item[K, V]) {
+// loadLeased loads what is leased in one call.
+func (m *many[K, V]) loadLeased(ctx context.Context, lease lease, stamp int64, mine []*item[K, V]) {
 	m.c.stats.misses.Add(int64(len(mine)))
 	l := m.c.leasedLoad(ctx, lease, stamp, addressesOf(mine)...)
 	l.batch = true
-	values, err := l.fly(ctx, func(ctx context.Context) ([]V, error) { return m.c.runBatch(ctx, argsOf(mine)) })
+	values, err := l.do(ctx, func(ctx context.Context) ([]V, error) { return m.c.runBatch(ctx, argsOf(mine)) })
 	m.deliver(mine, values, err)
 }
 

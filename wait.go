@@ -16,11 +16,11 @@ const (
 	pollMax   = 250 * time.Millisecond
 )
 
-// awaitLease is the work of a flight that waits for a load of another process: it lands when the lease is no longer at
-// the key, with what is there instead. What it reads then, it reads after all its passengers have started: each of them
+// awaitLease is the work of a flight that waits for a load of another process: it finishes when the lease is no longer at
+// the key, with what is there instead. What it reads then, it reads after all its callers have started: each of them
 // saw the lease before it went, and a lease does not come back.
 func (c *Client) awaitLease(f *flight, tags []string) {
-	defer f.land()
+	defer f.finish()
 	defer c.flights.close(f)
 	key := f.keys[0]
 	changes, stop := c.store.Watch(key)

@@ -65,7 +65,7 @@ type lane struct {
 func (l *lane) join(ctx context.Context, key string, tags []string, timed bool, buf []int) place {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := l.boarding()
+	b := l.open()
 	p := place{batch: b, tags: buf, timed: -1}
 	before := len(b.keys)
 	p.key, b.keys = l.add(key, b.keys)
@@ -91,8 +91,8 @@ func (l *lane) join(ctx context.Context, key string, tags []string, timed bool, 
 	return p
 }
 
-// boarding gives the batch that may be joined.
-func (l *lane) boarding() *batch {
+// open gives the batch that may be joined.
+func (l *lane) open() *batch {
 	if n := len(l.queue); n > 0 && l.queue[n-1].callers < maxBatch {
 		return l.queue[n-1]
 	}
