@@ -72,3 +72,33 @@ func TestFollowOfAHungNode(t *testing.T) {
 		t.Errorf("it took %v until the follower was told, want at most %v", took, 2*followPing)
 	}
 }
+
+// changes is a follower that tells of keys that have changed.
+type changes chan string
+
+func (changes) Live(bool)                      {}
+func (changes) Failed(error)                   {}
+func (c changes) Changed(key string, _ []byte) { c <- key }
+func (changes) Advanced(int64, []string)       {}
+
+// TestFollowOfABinaryPrefix: miniredis knows no patterns that are not UTF-8, so package storetest leaves these out.
+func TestFollowOfABinaryPrefix(t *testing.T) {
+	rdb := redistest.Start(t).Client(t)
+	store, ctx := New(rdb), within(t, 30*time.Second)
+	for _, c := range []struct{ prefix, other string }{{"\xff\xfe:", "\xff:"}, {"\xc3(*:", "\xc3(:"}, {"\x00\n\r:", "\x00\n:"}} {
+		told := make(changes, 10)
+		stop := store.Follow(c.prefix, c.prefix+"stamps", told)
+		for got := ""; got == ""; { // until it is subscribed
+			noError(t, rdb.Publish(ctx, c.other+"k", "").Err())
+			noError(t, rdb.Publish(ctx, c.prefix+"k", "").Err())
+			select {
+			case got = <-told:
+			case <-time.After(10 * time.Millisecond):
+			}
+			if got != "" && got != c.prefix+"k" {
+				t.Errorf("a follower of %q was told of %q", c.prefix, got)
+			}
+		}
+		stop()
+	}
+}
