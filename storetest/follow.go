@@ -283,7 +283,7 @@ func followVisible(h *harness) {
 	f := h.following(h.store, h.prefix)
 	key := h.key("k")
 	for i := range 50 {
-		want := fmt.Sprintf("value %20d", i)
+		want := fmt.Sprintf("%-26d", i) // a change may be told twice: the head says which it is
 		written := make(chan error, 1)
 		go func() {
 			_, _, err := h.store.Set(h.Context(), nil, []string{key}, [][]byte{[]byte(want)}, []time.Duration{long}, nil)
