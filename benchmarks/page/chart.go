@@ -22,12 +22,12 @@ var charts = []chart{
 const (
 	width    = 720
 	labels   = 190 // left of the bars
-	values   = 60  // right of them
+	values   = 60  // right of them, in a column that the base's line does not cross
 	rowSize  = 20
 	headSize = 28
 )
 
-// style follows the reader's setting. The text has the colour of what it stands on in neither.
+// style follows the reader's setting.
 const style = `text{font:13px system-ui,sans-serif;fill:#1f2328}.title{font-weight:600}.bar{fill:#9aa4af}.ours{fill:#0969da}.base{stroke:#1f2328;stroke-dasharray:3 3}` +
 	`@media(prefers-color-scheme:dark){text{fill:#e6edf3}.bar{fill:#6e7681}.ours{fill:#4493f8}.base{stroke:#e6edf3}}`
 
@@ -53,7 +53,7 @@ func (c chart) draw(r *results.Run) string {
 			}
 			text(labels-8, y+14, "name", "end", l)
 			fmt.Fprintf(&body, `<rect x="%d" y="%d" width="%.1f" height="%d" class="%s"/>`+"\n", labels, y+3, speed*scale, rowSize-6, class)
-			text(labels+int(speed*scale)+6, y+14, "value", "start", fmt.Sprintf("%.2f", speed))
+			text(width-4, y+14, "value", "end", fmt.Sprintf("%.2f", speed))
 			y += rowSize
 		}
 		x := labels + int(scale)

@@ -57,7 +57,7 @@ var works = []struct {
 	{"outage", "Redis killed, Redis stalled", "Four callers ask for keys that nobody has, and the function takes a millisecond. The clients have their default timeouts. " +
 		"Who had no answer at the end of the run counts with its wait until then.", outageTable},
 	{"old value", "Old value after Reset", "Runs in which a call that began after Reset had returned was given the value from before it, out of all runs. " +
-		"A gate in the function makes the order of events; nothing is left to chance.", staleTable},
+		"A gate in the function makes the order of events; what is left to chance is the library's own.", staleTable},
 }
 
 func table(b *strings.Builder, head []string, rows [][]string) {

@@ -19,12 +19,13 @@ func manyOf[V any](t *testing.T, b *bench, kase string, value func(int64) V) {
 	for i := range as {
 		as[i] = user(int64(i))
 	}
-	for range b.rounds {
+	rounds, slice := b.turns(1)
+	for range rounds {
 		for _, c := range contenders {
 			if c.cache.getMany == nil || c.name == autoPipeline[V]().name {
 				continue
 			}
-			b.run.Add("many", kase, "ns", c.name, perCall(t, 1, b.slice, func(ctx context.Context, _ int) error {
+			b.run.Add("many", kase, "ns", c.name, perCall(t, 1, slice, func(ctx context.Context, _ int) error {
 				_, err := c.cache.getMany(ctx, as)
 				return err
 			}))

@@ -26,9 +26,10 @@ func missesOf[V any](t *testing.T, b *bench, kase string, value func(int64) V) {
 		}
 	}
 	next := int64(0)
-	for range b.rounds {
+	rounds, slice := b.turns(1)
+	for range rounds {
 		for _, c := range contenders {
-			b.run.Add("miss", kase, "ns", c.name, perCall(t, 1, b.slice, func(ctx context.Context, _ int) error {
+			b.run.Add("miss", kase, "ns", c.name, perCall(t, 1, slice, func(ctx context.Context, _ int) error {
 				next++
 				_, err := c.cache.get(ctx, user(next))
 				return err
