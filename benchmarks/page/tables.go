@@ -54,7 +54,7 @@ var works = []struct {
 	{"many", "A hundred hits in one call", "In brackets, as a multiple of go-redis' MGET and decoding.", timed("many", goRedis)},
 	{"stampede", "Stampede", "Four processes of 250 callers ask for one cold key at the same moment. The function takes 100 ms. p50 and p99 are the callers' waits.",
 		byMetric("stampede", "loads", "p50 ms", "p99 ms")},
-	{"outage", "Redis killed, Redis stalled", "Four callers ask for keys that nobody has, and the function takes a millisecond. The clients have their default timeouts. " +
+	{"outage", "Redis killed, Redis stalled", "Four callers ask for keys that nobody has, and the function takes a millisecond. The clients have their default timeouts, and the callers no deadline. " +
 		"Who had no answer at the end of the run counts with its wait until then.", outageTable},
 	{"old value", "Old value after Reset", "Runs in which a call that began after Reset had returned was given the value from before it, out of all runs. " +
 		"A gate in the function makes the order of events; what is left to chance is the library's own.", staleTable},
@@ -143,18 +143,19 @@ func byMetric(work string, metrics ...string) func(*strings.Builder, *results.Ru
 }
 
 func outageTable(b *strings.Builder, r *results.Run) {
-	var head []string
-	for _, c := range r.Cases("outage") {
-		head = append(head, c+": calls", "errors", "without answer", "p50 ms", "p99 ms")
-	}
-	lines(b, r, "outage", head, func(l string) (cells []string) {
-		for _, c := range r.Cases("outage") {
-			for _, m := range []string{"calls", "errors", "without answer", "p50 ms", "p99 ms"} {
+	metrics := []string{"calls", "errors", "without answer", "p50 ms", "p99 ms"}
+	for i, c := range r.Cases("outage") {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(b, "Redis %s:\n\n", c)
+		lines(b, r, "outage", metrics, func(l string) (cells []string) {
+			for _, m := range metrics {
 				cells = append(cells, medianCell(r, "outage", c, m, l))
 			}
-		}
-		return cells
-	})
+			return cells
+		})
+	}
 }
 
 func staleTable(b *strings.Builder, r *results.Run) {
