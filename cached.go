@@ -64,7 +64,8 @@ type CachedOptions struct {
 	StoreInBackground bool
 
 	// MaxBytes is the longest entry that is stored, in bytes as encoded. The value of a longer one reaches the caller all
-	// the same; it is logged once.
+	// the same, and so it does every time, since nothing is stored; it is logged once, and the tracer hears of it in Outcome.StoreErr of each load.
+	// Put of a longer one is an error, and the entry that was there is reset.
 	// Default: 0, no limit.
 	MaxBytes int
 

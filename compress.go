@@ -12,10 +12,10 @@ import (
 	"sync"
 )
 
-const (
-	// compressFrom is the length from which compression is tried. Shorter payloads hardly get smaller.
-	compressFrom = 1024
+// DefaultCompressFrom is the length in bytes from which [Compress] tries to compress. Shorter payloads hardly get smaller.
+const DefaultCompressFrom = 1024
 
+const (
 	// maxRatio is more than deflate can compress anything (RFC 1951: a code of two bits for a repetition of
 	// 258 bytes, so 1,032 to 1).
 	maxRatio = 1032
@@ -28,7 +28,7 @@ const (
 )
 
 // Compress gives a codec that compresses what c writes with deflate (RFC 1951) at its fastest level, from a
-// length of 1 KiB on and where that makes it shorter. A first byte tells which. To encrypt too, compress first:
+// length of [DefaultCompressFrom] on and where that makes it shorter. A first byte tells which. To encrypt too, compress first:
 // Encrypt(Compress(c), key).
 //
 // Decoding reads as far as the length that was written, and refuses more than 1,032 times the compressed length, which
@@ -36,16 +36,28 @@ const (
 //
 // A nil c is [MsgPack]. A codec of Compress is returned as it is.
 func Compress(c Codec) Codec {
-	switch c := c.(type) {
-	case nil:
-		return compressed{MsgPack()}
-	case compressed:
+	if c, ok := c.(compressed); ok {
 		return c
 	}
-	return compressed{c}
+	return CompressFrom(c, DefaultCompressFrom)
 }
 
-type compressed struct{ Codec }
+// CompressFrom is [Compress] from another length on, in bytes as the codec inside writes them; zero or less is all lengths. Entries do
+// not depend on it: they can be read whatever the length is set to. A codec of Compress gets the new length.
+func CompressFrom(c Codec, from int) Codec {
+	switch inner := c.(type) {
+	case nil:
+		c = MsgPack()
+	case compressed:
+		c = inner.Codec
+	}
+	return compressed{c, from}
+}
+
+type compressed struct {
+	Codec
+	from int
+}
 
 func (c compressed) Name() string { return "deflate+" + c.Codec.Name() }
 
@@ -58,7 +70,7 @@ func (c compressed) Append(dst []byte, key string, v any) ([]byte, error) {
 		return nil, err
 	}
 	plain := b[start+1:]
-	if len(plain) < compressFrom || len(plain) > maxPlain {
+	if len(plain) < c.from || len(plain) > maxPlain {
 		return b, nil
 	}
 	d := deflaters.Get().(*deflater)

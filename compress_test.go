@@ -12,7 +12,7 @@ import (
 
 func TestCompressShrinks(t *testing.T) {
 	c := Compress(JSON())
-	random := make([]byte, 2*compressFrom)
+	random := make([]byte, 2*DefaultCompressFrom)
 	rand.NewChaCha8([32]byte{1}).Read(random)
 	for _, tt := range []struct {
 		v        any
@@ -20,8 +20,8 @@ func TestCompressShrinks(t *testing.T) {
 		min, max int
 	}{
 		{ptr("short"), markPlain, 8, 8},
-		{ptr(strings.Repeat("x", compressFrom-3)), markPlain, compressFrom, compressFrom}, // 1 byte under the threshold
-		{ptr(strings.Repeat("x", compressFrom-2)), markDeflate, 10, 100},
+		{ptr(strings.Repeat("x", DefaultCompressFrom-3)), markPlain, DefaultCompressFrom, DefaultCompressFrom}, // 1 byte under the threshold
+		{ptr(strings.Repeat("x", DefaultCompressFrom-2)), markDeflate, 10, 100},
 		{ptr(strings.Repeat("user@example.org, ", 10_000)), markDeflate, 100, 10_000},
 		{&random, markDeflate, 2048, 2800}, // base64
 	} {
@@ -101,5 +101,24 @@ func TestCompressManySizes(t *testing.T) {
 		v := make([]byte, n)
 		rand.NewChaCha8([32]byte{}).Read(v[:n/2])
 		t.Run(fmt.Sprint(n), func(t *testing.T) { expectRoundTrip(t, c, &v) })
+	}
+}
+
+func TestCompressFrom(t *testing.T) {
+	text := ptr(strings.Repeat("x", 100)) // and two bytes of JSON
+	for from, mark := range map[int]byte{-1: markDeflate, 0: markDeflate, 102: markDeflate, 103: markPlain, 1 << 30: markPlain} {
+		for _, c := range []Codec{CompressFrom(JSON(), from), CompressFrom(Compress(JSON()), from), Compress(CompressFrom(JSON(), from))} {
+			data, err := c.Append(nil, "", text)
+			if err != nil || data[0] != mark || c.Name() != "deflate+json" {
+				t.Errorf("from %d, %s: mark %d, %v", from, c.Name(), data[0], err)
+			}
+			var got string
+			if err := Compress(JSON()).Decode(data, "", &got); err != nil || got != *text {
+				t.Errorf("what was written from %d is read as %q, %v", from, got, err)
+			}
+		}
+	}
+	for _, v := range []any{ptr(""), ptr("y")} {
+		expectRoundTrip(t, CompressFrom(nil, 0), v)
 	}
 }
