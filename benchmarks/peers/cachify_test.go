@@ -11,7 +11,10 @@ import (
 	"github.com/go-cachify/cachify/internal/redistest"
 )
 
-const cachifyName = "cachify"
+const (
+	cachifyName = "cachify"
+	template    = "user-<tenant>-<user_id>"
+)
 
 func ours[V any]() peer[V] {
 	return peer[V]{
@@ -26,7 +29,7 @@ func ours[V any]() peer[V] {
 			if lv != inRedis {
 				o.Near = &cachify.NearOptions{Size: size, TTL: ttl, Shared: lv == nearShared}
 			}
-			f := cachify.Must(cachify.NewCached(c, "user-<tenant>-<user_id>", cachify.Func[args, V](load), o))
+			f := cachify.Must(cachify.NewCached(c, template, cachify.Func[args, V](load), o))
 			return &cache[V]{get: f.Get, getMany: f.GetMany, reset: f.Reset}
 		},
 	}

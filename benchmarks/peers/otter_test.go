@@ -7,31 +7,39 @@ import (
 	"testing"
 
 	"github.com/maypok86/otter/v2"
+
+	"github.com/go-cachify/cachify"
 )
 
 // rawOtter is the near cache that cachify is built on, alone.
 func rawOtter[V any]() peer[V] {
 	return peer[V]{
 		name: "otter", module: "github.com/maypok86/otter/v2", usual: nearShared, memory: true,
-		how: "memory of one process alone: `Get` with a loader, the decoded value shared; `Invalidate` to reset",
+		how: "memory of one process alone: the key by cachify's `Key`, so that what comes beyond both is seen; `Get` with a loader, the decoded value shared; `Invalidate` to reset",
 		open: func(t testing.TB, _ string, lv level, load loader[V]) *cache[V] {
 			if lv != nearShared {
 				return nil
 			}
 			c := otter.Must(&otter.Options[string, *V]{MaximumSize: size})
 			t.Cleanup(func() { c.StopAllGoroutines() })
-			const prefix = "otter:"
+			client := cachify.New(cachify.Memory(), &cachify.Options{Prefix: "otter:"})
+			t.Cleanup(func() { noError(t, client.Close()) })
+			key := cachify.Must(cachify.NewCached(client, template, cachify.Func[args, V](load), nil)).Key
 			return &cache[V]{
 				get: func(ctx context.Context, a args) (V, error) {
-					key := a.key(prefix)
+					key, err := key(a)
+					if err != nil {
+						return *new(V), err
+					}
 					if v, ok := c.GetIfPresent(key); ok {
 						return *v, nil
 					}
 					return otterFill(ctx, c, key, a, load)
 				},
 				reset: func(_ context.Context, a args) error {
-					c.Invalidate(a.key(prefix))
-					return nil
+					key, err := key(a)
+					c.Invalidate(key)
+					return err
 				},
 			}
 		},
