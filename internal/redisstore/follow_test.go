@@ -72,3 +72,32 @@ func TestFollowOfAHungNode(t *testing.T) {
 		t.Errorf("it took %v until the follower was told, want at most %v", took, 2*followPing)
 	}
 }
+
+// changes is a follower that tells of the keys of changes, and of Live as an empty one.
+type changes chan string
+
+func (c changes) Live(bool)                    { c <- "" }
+func (changes) Failed(error)                   {}
+func (c changes) Changed(key string, _ []byte) { c <- key }
+func (changes) Advanced(int64, []string)       {}
+
+// TestFollowOfAPrefixThatIsNotUTF8 needs a real server: miniredis can't subscribe to such a pattern.
+func TestFollowOfAPrefixThatIsNotUTF8(t *testing.T) {
+	store := New(redistest.Start(t).Client(t))
+	for prefix, other := range map[string]string{"\xff\xfe:": "\xff:", "\xc3(*:": "\xc3(:"} {
+		told := make(changes, 10)
+		stop := store.Follow(prefix, "{p}", told)
+		if key := <-told; key != "" {
+			t.Fatalf("the follower was told of %q before it was live", key)
+		}
+		for _, key := range []string{other + "k", prefix + "k"} {
+			if _, _, err := store.Set(t.Context(), nil, []string{key}, [][]byte{[]byte("v")}, []time.Duration{time.Minute}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if key := <-told; key != prefix+"k" {
+			t.Errorf("the follower of %q was told of %q", prefix, key)
+		}
+		stop()
+	}
+}
