@@ -200,7 +200,7 @@ func followDelete(h *harness) {
 // followAnyPrefix has prefixes that look like a pattern, and keys that such a pattern would match.
 func followAnyPrefix(h *harness) {
 	for _, c := range []struct{ prefix, other string }{
-		{"a*b:", "axxb:"}, {"a?b:", "axb:"}, {"a[xy]b:", "axb:"}, {"a[^x]b:", "ayb:"}, {`a\b:`, "ab:"}, {`a\*b:`, "a*b:"}, {"a-b:", "a-c:"}, {"äö:", "ä:"},
+		{"a*b:", "axxb:"}, {"a?b:", "axb:"}, {"a[xy]b:", "axb:"}, {"a[^x]b:", "ayb:"}, {`a\b:`, "ab:"}, {`a\*b:`, "a*b:"}, {"a-b:", "a-c:"}, {"äö:", "ä:"}, {"\x00\n\r:", "\x00\n:"},
 	} {
 		f := h.following(h.store, h.key(c.prefix))
 		h.set(h.key(c.other+"k"), "value", long)
