@@ -87,6 +87,7 @@ type Client struct {
 	flights   flights
 	breaker   breaker
 	retries   retries
+	orphans   orphans
 	stats     counters // what no wrapper counts
 	wrappers  wrapperCounters
 	deadlines deadlines

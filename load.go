@@ -8,10 +8,7 @@ import (
 	"time"
 )
 
-const (
-	freeFor = time.Minute            // how long freeLater tries
-	freeMax = 200 * time.Millisecond // the longest pause between its attempts
-)
+const ()
 
 // A load is a run of the function for one or more addresses, and the flight that its callers share.
 type load[K, V any] struct {
@@ -158,31 +155,6 @@ func (l *load[K, V]) renewLease() {
 		case <-tick.C:
 		}
 	}
-}
-
-// giveUp frees leases that may have been taken although the attempt failed.
-func (c *Client) giveUp(ctx context.Context, lease lease, keys ...string) {
-	c.freeLater(ctx, &flight{keys: keys, lease: lease.head()})
-}
-
-// freeLater frees the leases of a load in the background, so that others need not wait until they end. The request that
-// took them may be waiting in a server that hangs, so it goes on until the server answers.
-func (c *Client) freeLater(ctx context.Context, f *flight) {
-	c.spawn(func() {
-		over := time.After(freeFor)
-		for wait := probeFirst; ; wait = min(2*wait, freeMax) {
-			if !c.breaker.open.Load() && c.free(ctx, f) == nil {
-				return
-			}
-			select {
-			case <-c.ctx.Done():
-				return
-			case <-over:
-				return
-			case <-time.After(jittered(wait)):
-			}
-		}
-	})
 }
 
 // leave takes a caller off a flight before its end. If it was the last one, nobody waits for the load's
