@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -81,6 +82,8 @@ type nearEntry struct {
 	stamp  int64         // no tag of it had been reset when the prefix's stamp was this
 	tags   []string      // their keys, without the prefix's stamp
 	weight uint32
+
+	freshAt atomic.Uint64 // it was fresh after so many resets of tags, see nearFeed.fresh
 
 	created    int64
 	softExpiry int64

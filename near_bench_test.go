@@ -14,7 +14,8 @@ type nearArgs struct {
 	UserID int64
 }
 
-// BenchmarkNearHit has beside a near hit what that is made of: a look-up in otter, and the rendering of the key.
+// BenchmarkNearHit has beside a near hit what that is made of: a look-up in otter, and the rendering of the key. A reset of tags that the
+// entry is not under is to cost its hits nothing.
 func BenchmarkNearHit(b *testing.B) {
 	c := cachify.New(cachify.Memory(), nil)
 	defer c.Close()
@@ -50,6 +51,10 @@ func BenchmarkNearHit(b *testing.B) {
 	each("otter", func() bool { _, ok := raw.GetIfPresent(key); return ok })
 	each("render", func() bool { k, err := f.Key(args); return err == nil && k != "" })
 	each("hit", func() bool { v, err := f.Get(ctx, args); return err == nil && v == args.UserID })
+	if err := c.ResetTags(ctx, "another"); err != nil {
+		b.Fatal(err)
+	}
+	each("hit-after-a-reset", func() bool { v, err := f.Get(ctx, args); return err == nil && v == args.UserID })
 	if loads := c.Stats().Loads; loads != 1 {
 		b.Fatalf("%d loads", loads)
 	}

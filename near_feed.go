@@ -29,7 +29,8 @@ type nearFeed struct {
 	commonOnce sync.Once
 	commonNear *near
 
-	latest atomic.Int64 // the latest stamp that is known
+	latest atomic.Int64  // the latest stamp that is known
+	resets atomic.Uint64 // how often tags were reset
 	tagsMu sync.RWMutex
 	tags   map[string]int64 // when tags were reset last
 	floor  int64            // what is not in tags was reset no later than this
@@ -151,11 +152,13 @@ func (f *nearFeed) advanced(stamp int64, tags []string) {
 		f.tags[strings.Clone(tag)] = max(stamp, f.tags[tag])
 	}
 	f.latest.Store(max(stamp, f.latest.Load()))
+	f.resets.Add(1)
 }
 
-// fresh says whether no tag of an entry was reset after it was found fresh.
+// fresh says whether no tag of an entry was reset after it was found fresh. Between two resets of any tags it has to look once
+// for each entry. Resets may become known in another order than that of their stamps, so it goes by their number.
 func (f *nearFeed) fresh(e *nearEntry) bool {
-	if f.latest.Load() <= e.stamp {
+	if f.latest.Load() <= e.stamp || e.freshAt.Load() == f.resets.Load() {
 		return true
 	}
 	f.tagsMu.RLock()
@@ -168,5 +171,6 @@ func (f *nearFeed) fresh(e *nearEntry) bool {
 			return false
 		}
 	}
+	e.freshAt.Store(f.resets.Load())
 	return true
 }
