@@ -45,13 +45,19 @@ func (l *Lease) acquire(ctx context.Context, wait time.Duration) error {
 		if first = l.attempt(waiting); first == nil || isPermanent(first) {
 			return first
 		}
-		if ended(waiting) != nil {
+		if ended(waiting) != nil && !errors.Is(first, l.terms.taken) {
 			first = nil // it says nothing about the lock
 		}
 	}
 	l.terms.stats.leaseWaits.Add(1)
 	if len(l.claim.Keys) > 1 {
 		return l.waitForAll(ctx, waiting, first)
+	}
+	if ended(waiting) != nil { // l may have been abandoned, and is then the business of its attempt
+		if first == nil {
+			first = l.noAnswer()
+		}
+		return errors.Join(first, ended(ctx))
 	}
 	return l.c.queues.wait(ctx, waiting, l, first)
 }
